@@ -1,0 +1,90 @@
+//! What a connection and its swarm tell each other. Hosts carry these values and cannot look inside.
+
+use super::{
+    ConnectionError, StreamError,
+    id::StreamId,
+    table::{InboundTable, Slot, StreamKind},
+};
+use crate::{identity::PublicKey, identity::PeerId, multistream::ProtocolName, resource::Lease};
+use alloc::{boxed::Box, sync::Arc};
+use bytes::Bytes;
+use core::time::Duration;
+use smallvec::SmallVec;
+
+/// A message from a connection to its swarm. Carry it to `Swarm::handle_message`, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToSwarm(pub(crate) ToSwarmMessage);
+
+/// A message from the swarm to one of its connections. Carry it to `Connection::handle_message`, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToConnection(pub(crate) ToConnectionMessage);
+
+/// Who was met.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SecuredPeer {
+    pub(crate) peer: PeerId,
+    pub(crate) public_key: PublicKey,
+}
+
+/// Why a stream owned by a protocol is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamEnd {
+    /// Both sides finished and everything was delivered.
+    Finished,
+    /// It ended otherwise.
+    Failed(StreamError),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ToSwarmMessage {
+    /// The peer has proven its identity and the muxer is agreed. Nothing is delivered before the answer.
+    Secured(Box<SecuredPeer>),
+    /// The peer opened a stream for the protocol at `slot`.
+    Inbound { stream: StreamId, slot: Slot, name: ProtocolName },
+    /// The peer agreed to `name` on a stream the swarm opened.
+    Opened { stream: StreamId, name: ProtocolName },
+    /// A whole message, or a chunk of a raw stream. The next follows [`ToConnectionMessage::Consumed`].
+    Data { stream: StreamId, bytes: Bytes },
+    /// The peer will send no more on this stream; everything it sent has been delivered.
+    RemoteFinished { stream: StreamId },
+    /// A stream is over; also the answer to an open that failed. Nothing follows for it.
+    Ended { stream: StreamId, end: StreamEnd },
+    /// Commands handled and bytes gone from the send queues since the last such message.
+    Processed { commands: u32, bytes: u64 },
+    /// A new round-trip time.
+    RoundTrip(Duration),
+    /// More of the node-wide resources is wanted, or some is given back.
+    NeedLease(Lease),
+    ReturnLease(Lease),
+    /// The last message.
+    Closed(ConnectionError),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ToConnectionMessage {
+    /// The connection may run.
+    Admit { table: Arc<InboundTable>, lease: Lease },
+    /// The connection must go, telling the peer why where the protocol can.
+    Refuse(ConnectionError),
+    /// A newer table of accepted names.
+    Table(Arc<InboundTable>),
+    /// Open a stream under an id the swarm chose.
+    Open { stream: StreamId, slot: Slot, names: SmallVec<[ProtocolName; 1]>, kind: StreamKind, background: bool },
+    /// Queue one message (framed as the stream's kind says) or, on a raw stream, bytes.
+    Send { stream: StreamId, bytes: Bytes },
+    /// Half-close after what is queued.
+    Finish { stream: StreamId },
+    /// Abort both directions. Nothing more is reported for the stream.
+    Reset { stream: StreamId, code: u32 },
+    /// The last data of this stream was taken.
+    Consumed { stream: StreamId },
+    /// From now on the host owns this stream.
+    HandOver { stream: StreamId },
+    /// More of the node-wide resources. An empty lease is a refusal.
+    Lease(Lease),
+    /// Whether somebody wants this connection open although it is idle.
+    KeepAlive(bool),
+    /// Close, telling the peer why where the protocol can.
+    Close(ConnectionError),
+}
