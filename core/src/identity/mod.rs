@@ -1,1 +1,24 @@
-//! To be filled.
+//! Who a peer is: keys, signatures and the ids made of them.
+//!
+//! Ed25519 is always there. Secp256k1, ECDSA (P-256) and RSA come with the features `secp256k1`, `ecdsa` and `rsa`;
+//! without its feature a key of that type is refused as [`KeyError::Unsupported`]. RSA is for verification only.
+//!
+//! Ed25519 signatures are verified as go-libp2p and rust-libp2p do it: without cofactor, `S` below the group order,
+//! and `R` compared byte by byte. Beyond them, keys of small order are refused when they are read: anyone could
+//! sign for those.
+
+mod codec;
+mod ed25519;
+mod error;
+mod keypair;
+pub(crate) mod multibase;
+mod peer_id;
+mod public_key;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use codec::{read_prefixed, read_varint, write_varint};
+pub use error::{InvalidSignature, KeyError, PeerIdError};
+pub use keypair::Keypair;
+pub use peer_id::PeerId;
+pub use public_key::{KeyType, PublicKey};

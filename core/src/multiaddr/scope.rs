@@ -1,0 +1,188 @@
+//! Where an address leads: its socket, its name, and whether others can reach it.
+
+use super::{Multiaddr, Protocol};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What runs directly over IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpTransport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Multiaddr {
+    /// The address of a TCP socket, `/ip4/../tcp/..` or `/ip6/../tcp/..`. Scope and flow label are dropped.
+    #[must_use]
+    pub fn from_tcp(socket: SocketAddr) -> Self {
+        Self::from_socket(socket, IpTransport::Tcp)
+    }
+
+    /// The address of a TCP or UDP socket. The scope and flow label of IPv6 are dropped.
+    #[must_use]
+    pub fn from_socket(socket: SocketAddr, transport: IpTransport) -> Self {
+        let port = match transport {
+            IpTransport::Tcp => Protocol::Tcp(socket.port()),
+            IpTransport::Udp => Protocol::Udp(socket.port()),
+        };
+        Self::from_known([socket.ip().into(), port])
+    }
+
+    /// The IP address, port and transport this address starts with, which for a relayed address is the relay's.
+    ///
+    /// `None` if it starts with anything else, a zone included: a socket cannot be opened without it.
+    #[must_use]
+    pub fn socket_addr(&self) -> Option<(IpAddr, u16, IpTransport)> {
+        let mut components = self.iter();
+        let ip = components.next().and_then(|first| first.ip())?;
+        match components.next()? {
+            Protocol::Tcp(port) => Some((ip, port, IpTransport::Tcp)),
+            Protocol::Udp(port) => Some((ip, port, IpTransport::Udp)),
+            _ => None,
+        }
+    }
+
+    /// The IP address this address starts with, after a zone if there is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        let mut components = self.iter();
+        match components.next()? {
+            Protocol::Ip6zone(_) => components.next()?.ip(),
+            first => first.ip(),
+        }
+    }
+
+    /// The name this address starts with: the value of `dns`, `dns4`, `dns6` or `dnsaddr`.
+    #[must_use]
+    pub fn dns_name(&self) -> Option<&str> {
+        match self.iter().next()? {
+            Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) | Protocol::Dnsaddr(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether the way leads through a relay.
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        self.iter().any(|protocol| protocol == Protocol::P2pCircuit)
+    }
+
+    /// Whether this leads to the own machine: 127.0.0.0/8, `::1`, `localhost` (RFC 6761), `memory` and `unix`.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match (self.ip(), self.dns_name()) {
+            (Some(ip), _) => unwrapped(ip).is_loopback(),
+            (_, Some(name)) => is_below(name, "localhost"),
+            _ => matches!(self.iter().next(), Some(Protocol::Memory(_) | Protocol::Unix(_))),
+        }
+    }
+
+    /// Whether the IP address is unspecified (`0.0.0.0`, `::`): to listen on, never to dial.
+    #[must_use]
+    pub fn is_unspecified(&self) -> bool {
+        self.ip().is_some_and(|ip| unwrapped(ip).is_unspecified())
+    }
+
+    /// Whether the IP address is a multicast one.
+    #[must_use]
+    pub fn is_multicast(&self) -> bool {
+        self.ip().is_some_and(|ip| unwrapped(ip).is_multicast())
+    }
+
+    /// Whether this leads into a private network: RFC 1918, shared (100.64.0.0/10), link-local, unique local
+    /// (`fc00::/7`), or a name below `local`, `internal` or `home.arpa`. Loopback is not counted.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        match (self.ip().map(unwrapped), self.dns_name()) {
+            (Some(IpAddr::V4(ip)), _) => is_private4(ip),
+            (Some(IpAddr::V6(ip)), _) => ip.is_unique_local() || ip.is_unicast_link_local(),
+            (_, Some(name)) => PRIVATE_NAMES.iter().any(|parent| is_below(name, parent)),
+            _ => false,
+        }
+    }
+
+    /// Whether anybody on the internet might be able to dial this: a globally routable IP address, or a name that is
+    /// not of special use. For a relayed address that is the relay's.
+    #[must_use]
+    pub fn is_global(&self) -> bool {
+        match (self.ip().map(unwrapped), self.dns_name()) {
+            (Some(IpAddr::V4(ip)), _) => is_global4(ip),
+            (Some(IpAddr::V6(ip)), _) => is_global6(ip),
+            (_, Some(name)) => {
+                !PRIVATE_NAMES.iter().chain(SPECIAL_NAMES).any(|parent| is_below(name, parent))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Protocol<'_> {
+    const fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip4(ip) => Some(IpAddr::V4(*ip)),
+            Self::Ip6(ip) => Some(IpAddr::V6(*ip)),
+            _ => None,
+        }
+    }
+}
+
+impl From<IpAddr> for Protocol<'_> {
+    fn from(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(ip) => Self::Ip4(ip),
+            IpAddr::V6(ip) => Self::Ip6(ip),
+        }
+    }
+}
+
+/// Names for private use: RFC 6762, RFC 8375, and the top level domain reserved by ICANN in 2024.
+const PRIVATE_NAMES: &[&str] = &["local", "home.arpa", "internal"];
+
+/// Names that never lead to a host of the internet: RFC 6761, reverse lookups, Tor.
+const SPECIAL_NAMES: &[&str] = &["localhost", "test", "invalid", "example", "onion", "in-addr.arpa", "ip6.arpa"];
+
+/// Whether `name` is `parent` or ends with it as whole labels. Case and a final dot do not count.
+fn is_below(name: &str, parent: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
+    let Some((head, tail)) = name.len().checked_sub(parent.len()).and_then(|at| name.split_at_checked(at)) else {
+        return false;
+    };
+    tail.eq_ignore_ascii_case(parent.as_bytes()) && head.last().is_none_or(|byte| *byte == b'.')
+}
+
+/// An IPv4 address may hide in an IPv6 one: mapped, or behind NAT64 (RFC 6052). It is judged by what it is.
+fn unwrapped(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v6) => match v6.octets() {
+            [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            _ => v6.to_canonical(),
+        },
+        v4 => v4,
+    }
+}
+
+fn is_private4(ip: Ipv4Addr) -> bool {
+    let shared = matches!(ip.octets(), [100, 64..=127, ..]);
+    ip.is_private() || ip.is_link_local() || shared
+}
+
+/// By the IANA special-purpose registry: what is not globally reachable there is not global here.
+fn is_global4(ip: Ipv4Addr) -> bool {
+    let reserved = match ip.octets() {
+        [0 | 240..=255, ..] | [192, 88, 99, _] | [198, 18 | 19, ..] => true,
+        // Two anycast addresses of the protocol assignments block are reachable.
+        [192, 0, 0, last] => last != 9 && last != 10,
+        _ => false,
+    };
+    !(reserved || ip.is_loopback() || is_private4(ip) || ip.is_documentation() || ip.is_multicast())
+}
+
+/// Global unicast is `2000::/3` without documentation and benchmarking blocks.
+const fn is_global6(ip: Ipv6Addr) -> bool {
+    match ip.segments() {
+        [0x2001, 0xdb8, ..] | [0x2001, 2, 0, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        [0x2000..=0x3fff, ..] => true,
+        _ => false,
+    }
+}
