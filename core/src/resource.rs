@@ -16,7 +16,10 @@ pub struct Lease {
 
 impl Lease {
     /// Nothing.
-    pub const EMPTY: Self = Self { bytes: 0, streams: 0 };
+    pub const EMPTY: Self = Self {
+        bytes: 0,
+        streams: 0,
+    };
 
     /// The given amounts.
     #[must_use]
@@ -33,12 +36,18 @@ impl Lease {
     /// Both together, saturating.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_add(other.bytes), streams: self.streams.saturating_add(other.streams) }
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            streams: self.streams.saturating_add(other.streams),
+        }
     }
 
     /// What is left after taking `other`, saturating at nothing.
     #[must_use]
     pub const fn minus(self, other: Self) -> Self {
-        Self { bytes: self.bytes.saturating_sub(other.bytes), streams: self.streams.saturating_sub(other.streams) }
+        Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            streams: self.streams.saturating_sub(other.streams),
+        }
     }
 }

@@ -44,10 +44,14 @@ impl Secret {
     pub(crate) fn from_stored(stored: &[u8]) -> Result<Self, KeyError> {
         let (stored, again) = match stored.len() {
             64 => (stored, None),
-            96 => stored.split_at_checked(64).map_or((stored, None), |(pair, again)| (pair, Some(again))),
+            96 => stored
+                .split_at_checked(64)
+                .map_or((stored, None), |(pair, again)| (pair, Some(again))),
             _ => return Err(KeyError::Invalid(KeyType::Ed25519)),
         };
-        let (secret, public) = stored.split_first_chunk::<32>().ok_or(KeyError::Invalid(KeyType::Ed25519))?;
+        let (secret, public) = stored
+            .split_first_chunk::<32>()
+            .ok_or(KeyError::Invalid(KeyType::Ed25519))?;
         let key = Self::from_bytes(secret);
         if key.public().as_bytes() != public || again.is_some_and(|again| again != public) {
             return Err(KeyError::Mismatch);

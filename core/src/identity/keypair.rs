@@ -61,7 +61,9 @@ impl Keypair {
     pub fn from_protobuf(message: &[u8]) -> Result<Self, KeyError> {
         let (kind, data) = read_key_message(message)?;
         match kind {
-            KeyType::Ed25519 => ed25519::Secret::from_stored(data).map(|key| Self(Inner::Ed25519(key))),
+            KeyType::Ed25519 => {
+                ed25519::Secret::from_stored(data).map(|key| Self(Inner::Ed25519(key)))
+            }
             other => Err(KeyError::Unsupported(other)),
         }
     }
@@ -116,6 +118,11 @@ impl Keypair {
 
 impl fmt::Debug for Keypair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keypair({}, {})", self.key_type(), self.peer_id().short())
+        write!(
+            f,
+            "Keypair({}, {})",
+            self.key_type(),
+            self.peer_id().short()
+        )
     }
 }

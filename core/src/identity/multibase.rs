@@ -16,7 +16,8 @@ pub(crate) fn decode(text: &str) -> Result<Vec<u8>, PeerIdError> {
     let mut chars = text.chars();
     let prefix = chars.next().ok_or(PeerIdError::Text)?;
     let body = chars.as_str();
-    let with = |encoding: &Encoding, body: &[u8]| encoding.decode(body).map_err(|_| PeerIdError::Text);
+    let with =
+        |encoding: &Encoding, body: &[u8]| encoding.decode(body).map_err(|_| PeerIdError::Text);
     match prefix {
         'z' => bs58::decode(body).into_vec().map_err(|_| PeerIdError::Text),
         'b' if !body.contains(|c: char| c.is_ascii_uppercase()) => {

@@ -146,15 +146,23 @@ impl PeerId {
 
     fn base58<R>(&self, with: impl FnOnce(&str) -> R) -> R {
         let mut buffer = [0; MAX_BASE58];
-        let len = bs58::encode(self.as_bytes()).onto(buffer.as_mut_slice()).unwrap_or(0);
-        let text = buffer.get(..len).and_then(|text| core::str::from_utf8(text).ok());
+        let len = bs58::encode(self.as_bytes())
+            .onto(buffer.as_mut_slice())
+            .unwrap_or(0);
+        let text = buffer
+            .get(..len)
+            .and_then(|text| core::str::from_utf8(text).ok());
         with(text.unwrap_or_default())
     }
 }
 
 fn varint(input: &[u8]) -> Result<(u64, &[u8]), PeerIdError> {
     let unfinished = input.len() < 10 && input.iter().all(|byte| byte & 0x80 != 0);
-    if unfinished { Err(PeerIdError::Truncated) } else { read_varint(input).ok_or(PeerIdError::Varint) }
+    if unfinished {
+        Err(PeerIdError::Truncated)
+    } else {
+        read_varint(input).ok_or(PeerIdError::Varint)
+    }
 }
 
 impl FromStr for PeerId {
@@ -164,7 +172,9 @@ impl FromStr for PeerId {
     fn from_str(text: &str) -> Result<Self, PeerIdError> {
         if text.starts_with('1') || text.starts_with("Qm") {
             let mut buffer = [0; Self::MAX_LEN];
-            let len = bs58::decode(text).onto(buffer.as_mut_slice()).map_err(|_| PeerIdError::Text)?;
+            let len = bs58::decode(text)
+                .onto(buffer.as_mut_slice())
+                .map_err(|_| PeerIdError::Text)?;
             return Self::from_bytes(buffer.get(..len).unwrap_or_default());
         }
         let bytes = multibase::decode(text)?;

@@ -145,7 +145,12 @@ impl From<ed25519::Public> for PublicKey {
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({}, {})", self.key_type(), self.peer_id().short())
+        write!(
+            f,
+            "PublicKey({}, {})",
+            self.key_type(),
+            self.peer_id().short()
+        )
     }
 }
 

@@ -11,7 +11,8 @@ fn hex(text: &str) -> Vec<u8> {
 
 // The vectors of the peer-ids specification.
 const ED25519_PRIVATE: &str = "080112407e0830617c4a7de83925dfb2694556b12936c477a0e1feb2e148ec9da60fee7d1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
-const ED25519_PUBLIC: &str = "080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
+const ED25519_PUBLIC: &str =
+    "080112201ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
 const CID: &str = "bafzbeie5745rpv2m6tjyuugywy4d5ewrqgqqhfnf445he3omzpjbx5xqxe";
 const CID_AS_BASE58: &str = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
 const INLINE: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
@@ -35,7 +36,10 @@ fn peer_id_texts_of_the_specification() {
     assert_eq!(peer.to_cid().parse(), Ok(peer));
     assert_eq!(peer.as_bytes().len(), 38);
     assert_eq!(peer.public_key().map(|key| key.peer_id()), Some(peer));
-    assert_eq!(format!("{peer:?} {}", peer.short()), "PeerId(12*AJU5SA) 12*AJU5SA");
+    assert_eq!(
+        format!("{peer:?} {}", peer.short()),
+        "PeerId(12*AJU5SA) 12*AJU5SA"
+    );
     assert!(size_of::<PeerId>() <= 45);
 }
 
@@ -54,15 +58,26 @@ fn the_old_private_key_form_with_a_repeated_public_half() {
     let key = hex(ED25519_PRIVATE);
     let old = [&[8, 1, 0x12, 96], &key[4..], &key[36..]].concat();
     let pair = Keypair::from_protobuf(&old).unwrap();
-    assert_eq!(pair.to_protobuf().as_slice(), key, "written in the new form");
+    assert_eq!(
+        pair.to_protobuf().as_slice(),
+        key,
+        "written in the new form"
+    );
     for at in 36..100 {
         let mut wrong = old.clone();
         wrong[at] ^= 1;
-        assert_eq!(Keypair::from_protobuf(&wrong).err(), Some(KeyError::Mismatch), "byte {at}");
+        assert_eq!(
+            Keypair::from_protobuf(&wrong).err(),
+            Some(KeyError::Mismatch),
+            "byte {at}"
+        );
     }
     for len in [0, 32, 63, 65, 95, 97] {
         let wrong = [&[8, 1, 0x12, len][..], &vec![1; len.into()]].concat();
-        assert_eq!(Keypair::from_protobuf(&wrong).err(), Some(KeyError::Invalid(KeyType::Ed25519)));
+        assert_eq!(
+            Keypair::from_protobuf(&wrong).err(),
+            Some(KeyError::Invalid(KeyType::Ed25519))
+        );
     }
 }
 
@@ -70,20 +85,45 @@ fn the_old_private_key_form_with_a_repeated_public_half() {
 fn peer_ids_are_read_strictly() {
     let bytes = keypair(1).peer_id().to_bytes();
     for end in 0..bytes.len() {
-        assert_eq!(PeerId::from_bytes(&bytes[..end]), Err(PeerIdError::Truncated), "{end}");
+        assert_eq!(
+            PeerId::from_bytes(&bytes[..end]),
+            Err(PeerIdError::Truncated),
+            "{end}"
+        );
     }
     let read = |bytes: &[u8]| PeerId::from_bytes(bytes);
-    assert_eq!(read(&[bytes.as_slice(), &[0]].concat()), Err(PeerIdError::TrailingBytes));
+    assert_eq!(
+        read(&[bytes.as_slice(), &[0]].concat()),
+        Err(PeerIdError::TrailingBytes)
+    );
     assert_eq!(read(&[0x12, 31]), Err(PeerIdError::DigestLength(31)));
-    assert_eq!(read(&[[0x12, 33].as_slice(), &[0; 33]].concat()), Err(PeerIdError::DigestLength(33)));
+    assert_eq!(
+        read(&[[0x12, 33].as_slice(), &[0; 33]].concat()),
+        Err(PeerIdError::DigestLength(33))
+    );
     assert_eq!(read(&[0, 0]), Err(PeerIdError::DigestLength(0)));
-    assert_eq!(read(&[[0, 43].as_slice(), &[0; 43]].concat()), Err(PeerIdError::DigestLength(43)));
+    assert_eq!(
+        read(&[[0, 43].as_slice(), &[0; 43]].concat()),
+        Err(PeerIdError::DigestLength(43))
+    );
     assert_eq!(read(&[0x13, 32]), Err(PeerIdError::UnsupportedHash(0x13)));
-    assert_eq!(read(&[0xb2, 0x20, 32]), Err(PeerIdError::UnsupportedHash(0x1032)));
-    assert_eq!(read(&[0x92, 0x00, 32]), Err(PeerIdError::Varint), "0x12 in two bytes");
+    assert_eq!(
+        read(&[0xb2, 0x20, 32]),
+        Err(PeerIdError::UnsupportedHash(0x1032))
+    );
+    assert_eq!(
+        read(&[0x92, 0x00, 32]),
+        Err(PeerIdError::Varint),
+        "0x12 in two bytes"
+    );
     assert_eq!(read(&[0x12, 0xa0, 0x00]), Err(PeerIdError::Varint));
     assert_eq!(read(&[0xff; 10]), Err(PeerIdError::Varint));
-    assert_eq!(read(&[0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]), Err(PeerIdError::DigestLength(u64::MAX)));
+    assert_eq!(
+        read(&[
+            0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1
+        ]),
+        Err(PeerIdError::DigestLength(u64::MAX))
+    );
     let longest = read(&[[0, 42].as_slice(), &[0xff; 42]].concat()).unwrap();
     assert_eq!(longest.as_bytes().len(), PeerId::MAX_LEN);
     assert_eq!(longest.to_string().parse(), Ok(longest));
@@ -99,15 +139,30 @@ fn peer_id_texts_are_read_strictly() {
     assert_eq!(parse(""), Err(PeerIdError::Text));
     assert_eq!(parse("1O"), Err(PeerIdError::Text));
     assert_eq!(parse(&"1".repeat(1 << 20)), Err(PeerIdError::Text));
-    assert_eq!(parse(&format!("Qm{}", "z".repeat(1 << 20))), Err(PeerIdError::Text));
+    assert_eq!(
+        parse(&format!("Qm{}", "z".repeat(1 << 20))),
+        Err(PeerIdError::Text)
+    );
     assert_eq!(parse("xyz"), Err(PeerIdError::UnsupportedBase('x')));
     assert_eq!(parse("é"), Err(PeerIdError::UnsupportedBase('é')));
     let cid = |bytes: &[u8]| parse(&format!("f{}", HEXLOWER_PERMISSIVE.encode(bytes)));
     let peer = keypair(1).peer_id();
-    assert_eq!(cid(&[[1, 0x72].as_slice(), peer.as_bytes()].concat()), Ok(peer));
-    assert_eq!(cid(&[[0, 0x72].as_slice(), peer.as_bytes()].concat()), Err(PeerIdError::CidVersion(0)));
-    assert_eq!(cid(&[[1, 0x55].as_slice(), peer.as_bytes()].concat()), Err(PeerIdError::CidCodec(0x55)));
-    assert_eq!(cid(&[[1, 0x72].as_slice(), peer.as_bytes(), &[0]].concat()), Err(PeerIdError::TrailingBytes));
+    assert_eq!(
+        cid(&[[1, 0x72].as_slice(), peer.as_bytes()].concat()),
+        Ok(peer)
+    );
+    assert_eq!(
+        cid(&[[0, 0x72].as_slice(), peer.as_bytes()].concat()),
+        Err(PeerIdError::CidVersion(0))
+    );
+    assert_eq!(
+        cid(&[[1, 0x55].as_slice(), peer.as_bytes()].concat()),
+        Err(PeerIdError::CidCodec(0x55))
+    );
+    assert_eq!(
+        cid(&[[1, 0x72].as_slice(), peer.as_bytes(), &[0]].concat()),
+        Err(PeerIdError::TrailingBytes)
+    );
     assert_eq!(cid(&[1, 0x72]), Err(PeerIdError::Truncated));
 }
 
@@ -121,12 +176,20 @@ fn every_flipped_bit_of_an_ed25519_signature_key_or_message_is_refused() {
     for bit in 0..signature.len() * 8 {
         let mut flipped = signature.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(public.verify(&message, &flipped), Err(InvalidSignature), "signature bit {bit}");
+        assert_eq!(
+            public.verify(&message, &flipped),
+            Err(InvalidSignature),
+            "signature bit {bit}"
+        );
     }
     for bit in 0..message.len() * 8 {
         let mut flipped = message.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(public.verify(&flipped, &signature), Err(InvalidSignature), "message bit {bit}");
+        assert_eq!(
+            public.verify(&flipped, &signature),
+            Err(InvalidSignature),
+            "message bit {bit}"
+        );
     }
     let bytes = public.ed25519_bytes().unwrap();
     let mut points = 0;
@@ -135,15 +198,29 @@ fn every_flipped_bit_of_an_ed25519_signature_key_or_message_is_refused() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         if let Ok(other) = PublicKey::from_ed25519_bytes(&flipped) {
             points += 1;
-            assert_eq!(other.verify(&message, &signature), Err(InvalidSignature), "key bit {bit}");
+            assert_eq!(
+                other.verify(&message, &signature),
+                Err(InvalidSignature),
+                "key bit {bit}"
+            );
             assert_ne!(other.peer_id(), public.peer_id());
         }
     }
-    assert!(points > 64, "about half of all flips are points of the curve, got {points}");
+    assert!(
+        points > 64,
+        "about half of all flips are points of the curve, got {points}"
+    );
     for len in 0..64 {
-        assert!(public.verify(&message, &signature[..len]).is_err(), "truncated to {len}");
+        assert!(
+            public.verify(&message, &signature[..len]).is_err(),
+            "truncated to {len}"
+        );
     }
-    assert!(public.verify(&message, &[signature.as_slice(), &[0]].concat()).is_err());
+    assert!(
+        public
+            .verify(&message, &[signature.as_slice(), &[0]].concat())
+            .is_err()
+    );
 }
 
 /// RUSTSEC-2019-0004 accepted any 64 bytes; a key of small order would still accept many.
@@ -164,7 +241,11 @@ fn keys_of_small_order_are_refused() {
     ];
     for point in points {
         let message = [&[8, 1, 0x12, 32], hex(point).as_slice()].concat();
-        assert_eq!(PublicKey::from_protobuf(&message), Err(KeyError::Invalid(KeyType::Ed25519)), "{point}");
+        assert_eq!(
+            PublicKey::from_protobuf(&message),
+            Err(KeyError::Invalid(KeyType::Ed25519)),
+            "{point}"
+        );
     }
 }
 
@@ -175,15 +256,24 @@ fn key_messages_that_are_not_keys() {
     assert_eq!(read(&[8, 1]), Err(KeyError::MissingField));
     assert_eq!(read(&hex(ED25519_PUBLIC)[2..]), Err(KeyError::MissingField));
     assert_eq!(read(&[8, 4, 0x12, 0]), Err(KeyError::UnknownType(4)));
-    assert_eq!(read(&[8, 1, 0x12, 0]), Err(KeyError::Invalid(KeyType::Ed25519)));
-    assert_eq!(read(&[8, 1, 0x12, 0xff, 0xff, 0xff, 0xff, 0x0f]), Err(KeyError::Malformed));
+    assert_eq!(
+        read(&[8, 1, 0x12, 0]),
+        Err(KeyError::Invalid(KeyType::Ed25519))
+    );
+    assert_eq!(
+        read(&[8, 1, 0x12, 0xff, 0xff, 0xff, 0xff, 0x0f]),
+        Err(KeyError::Malformed)
+    );
     let whole = hex(ED25519_PUBLIC);
     for end in 0..whole.len() {
         assert!(read(&whole[..end]).is_err(), "truncated to {end}");
     }
     let whole = hex(ED25519_PRIVATE);
     for end in 0..whole.len() {
-        assert!(Keypair::from_protobuf(&whole[..end]).is_err(), "truncated to {end}");
+        assert!(
+            Keypair::from_protobuf(&whole[..end]).is_err(),
+            "truncated to {end}"
+        );
     }
 }
 
@@ -194,6 +284,12 @@ fn keys_follow_from_seeds_and_secrets_are_not_printed() {
     let pair = Keypair::from_ed25519_secret(&[0x5a; 32]);
     assert_eq!(pair.ed25519_secret(), Some(&[0x5a; 32]));
     let printed = format!("{pair:?}");
-    assert_eq!(printed, format!("Keypair(Ed25519, {})", pair.peer_id().short()));
-    assert!(!printed.contains("90") && !printed.contains("5a"), "{printed}");
+    assert_eq!(
+        printed,
+        format!("Keypair(Ed25519, {})", pair.peer_id().short())
+    );
+    assert!(
+        !printed.contains("90") && !printed.contains("5a"),
+        "{printed}"
+    );
 }

@@ -70,7 +70,9 @@ impl Multiaddr {
     /// For components whose values cannot be invalid nor too long.
     fn from_known<const N: usize>(components: [Protocol<'_>; N]) -> Self {
         let mut bytes = Vec::with_capacity(32);
-        components.iter().for_each(|component| component.write(&mut bytes));
+        components
+            .iter()
+            .for_each(|component| component.write(&mut bytes));
         Self(bytes.into())
     }
 
@@ -92,7 +94,9 @@ impl Multiaddr {
     ///
     /// # Errors
     /// [`Error`] for an invalid value, for none at all, and above [`Self::MAX_LEN`].
-    pub fn from_protocols<'a>(protocols: impl IntoIterator<Item = Protocol<'a>>) -> Result<Self, Error> {
+    pub fn from_protocols<'a>(
+        protocols: impl IntoIterator<Item = Protocol<'a>>,
+    ) -> Result<Self, Error> {
         let mut bytes = Vec::new();
         for protocol in protocols {
             protocol.write(&mut bytes);

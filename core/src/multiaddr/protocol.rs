@@ -293,7 +293,9 @@ impl<'a> Protocol<'a> {
                 Self::Onion3(address, port(at).filter(|port| *port != 0)?)
             }
             446 => Self::Garlic64(Some(value).filter(|value| value.len() >= 386)?),
-            447 => Self::Garlic32(Some(value).filter(|value| value.len() == 32 || value.len() >= 35)?),
+            447 => {
+                Self::Garlic32(Some(value).filter(|value| value.len() == 32 || value.len() >= 35)?)
+            }
             448 => Self::Tls,
             449 => Self::Sni(name(value)?),
             454 => Self::Noise,
@@ -317,7 +319,8 @@ impl<'a> Protocol<'a> {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let code = self.code();
         let fixed = |out: &mut Vec<u8>, value: &[u8]| write_component(out, code, EMPTY, value);
-        let prefixed = |out: &mut Vec<u8>, value: &[u8]| write_component(out, code, Layout::Prefixed, value);
+        let prefixed =
+            |out: &mut Vec<u8>, value: &[u8]| write_component(out, code, Layout::Prefixed, value);
         match self {
             Self::Ip4(address) => fixed(out, &address.octets()),
             Self::Ip6(address) => fixed(out, &address.octets()),
@@ -345,7 +348,9 @@ impl<'a> Protocol<'a> {
             | Self::HttpPath(text)
             | Self::XParityWs(text)
             | Self::XParityWss(text) => prefixed(out, text.as_bytes()),
-            Self::Garlic64(bytes) | Self::Garlic32(bytes) | Self::Certhash(bytes) => prefixed(out, bytes),
+            Self::Garlic64(bytes) | Self::Garlic32(bytes) | Self::Certhash(bytes) => {
+                prefixed(out, bytes)
+            }
             _ => fixed(out, &[]),
         }
     }
@@ -353,7 +358,11 @@ impl<'a> Protocol<'a> {
 
 fn varint_error(bytes: &[u8]) -> Error {
     let unfinished = bytes.len() < 10 && bytes.iter().all(|byte| byte & 0x80 != 0);
-    if unfinished { Error::Truncated } else { Error::Varint }
+    if unfinished {
+        Error::Truncated
+    } else {
+        Error::Varint
+    }
 }
 
 fn port(value: &[u8]) -> Option<u16> {
@@ -369,13 +378,18 @@ fn name(value: &[u8]) -> Option<&str> {
 
 /// Any text that is not empty; the text form escapes it.
 fn path(value: &[u8]) -> Option<&str> {
-    core::str::from_utf8(value).ok().filter(|text| !text.is_empty())
+    core::str::from_utf8(value)
+        .ok()
+        .filter(|text| !text.is_empty())
 }
 
 /// An absolute path to a file.
 fn unix_path(value: &[u8]) -> Option<&str> {
     let text = core::str::from_utf8(value).ok()?;
-    let valid = text.len() > 1 && text.starts_with('/') && !text.ends_with('/') && !text.contains(char::is_control);
+    let valid = text.len() > 1
+        && text.starts_with('/')
+        && !text.ends_with('/')
+        && !text.contains(char::is_control);
     valid.then_some(text)
 }
 

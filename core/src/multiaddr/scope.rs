@@ -57,7 +57,10 @@ impl Multiaddr {
     #[must_use]
     pub fn dns_name(&self) -> Option<&str> {
         match self.iter().next()? {
-            Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) | Protocol::Dnsaddr(name) => Some(name),
+            Protocol::Dns(name)
+            | Protocol::Dns4(name)
+            | Protocol::Dns6(name)
+            | Protocol::Dnsaddr(name) => Some(name),
             _ => None,
         }
     }
@@ -74,7 +77,10 @@ impl Multiaddr {
         match (self.ip(), self.dns_name()) {
             (Some(ip), _) => unwrapped(ip).is_loopback(),
             (_, Some(name)) => is_below(name, "localhost"),
-            _ => matches!(self.iter().next(), Some(Protocol::Memory(_) | Protocol::Unix(_))),
+            _ => matches!(
+                self.iter().next(),
+                Some(Protocol::Memory(_) | Protocol::Unix(_))
+            ),
         }
     }
 
@@ -109,9 +115,10 @@ impl Multiaddr {
         match (self.ip().map(unwrapped), self.dns_name()) {
             (Some(IpAddr::V4(ip)), _) => is_global4(ip),
             (Some(IpAddr::V6(ip)), _) => is_global6(ip),
-            (_, Some(name)) => {
-                !PRIVATE_NAMES.iter().chain(SPECIAL_NAMES).any(|parent| is_below(name, parent))
-            }
+            (_, Some(name)) => !PRIVATE_NAMES
+                .iter()
+                .chain(SPECIAL_NAMES)
+                .any(|parent| is_below(name, parent)),
             _ => false,
         }
     }
@@ -140,12 +147,24 @@ impl From<IpAddr> for Protocol<'_> {
 const PRIVATE_NAMES: &[&str] = &["local", "home.arpa", "internal"];
 
 /// Names that never lead to a host of the internet: RFC 6761, reverse lookups, Tor.
-const SPECIAL_NAMES: &[&str] = &["localhost", "test", "invalid", "example", "onion", "in-addr.arpa", "ip6.arpa"];
+const SPECIAL_NAMES: &[&str] = &[
+    "localhost",
+    "test",
+    "invalid",
+    "example",
+    "onion",
+    "in-addr.arpa",
+    "ip6.arpa",
+];
 
 /// Whether `name` is `parent` or ends with it as whole labels. Case and a final dot do not count.
 fn is_below(name: &str, parent: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
-    let Some((head, tail)) = name.len().checked_sub(parent.len()).and_then(|at| name.split_at_checked(at)) else {
+    let Some((head, tail)) = name
+        .len()
+        .checked_sub(parent.len())
+        .and_then(|at| name.split_at_checked(at))
+    else {
         return false;
     };
     tail.eq_ignore_ascii_case(parent.as_bytes()) && head.last().is_none_or(|byte| *byte == b'.')
@@ -155,7 +174,9 @@ fn is_below(name: &str, parent: &str) -> bool {
 fn unwrapped(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V6(v6) => match v6.octets() {
-            [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => {
+                IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+            }
             _ => v6.to_canonical(),
         },
         v4 => v4,

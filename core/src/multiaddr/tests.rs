@@ -1,10 +1,11 @@
 use super::*;
+use std::format;
 use std::string::ToString;
 use std::vec::Vec;
-use std::format;
 
 fn parse(text: &str) -> Multiaddr {
-    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    text.parse()
+        .unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 const PEER: &str = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
@@ -43,7 +44,9 @@ fn samples() -> Vec<std::string::String> {
     ]
     .map(std::string::String::from)
     .into();
-    samples.push(format!("/ip4/1.2.3.4/tcp/1/p2p/{OTHER}/p2p-circuit/p2p/{PEER}"));
+    samples.push(format!(
+        "/ip4/1.2.3.4/tcp/1/p2p/{OTHER}/p2p-circuit/p2p/{PEER}"
+    ));
     samples.push(format!("/onion3/{ONION3}:1234"));
     samples.push(format!("/garlic32/{}", "a".repeat(52)));
     samples.push(format!("/garlic64/{}-~", "A".repeat(514)));
@@ -56,8 +59,14 @@ fn samples_go_through_both_forms() {
     for text in samples() {
         let address = parse(&text);
         assert_eq!(address.to_string(), text);
-        assert_eq!(Multiaddr::from_bytes(address.as_bytes()), Ok(address.clone()));
-        assert_eq!(Multiaddr::from_shared(address.to_shared()), Ok(address.clone()));
+        assert_eq!(
+            Multiaddr::from_bytes(address.as_bytes()),
+            Ok(address.clone())
+        );
+        assert_eq!(
+            Multiaddr::from_shared(address.to_shared()),
+            Ok(address.clone())
+        );
         assert_eq!(Multiaddr::from_protocols(&address), Ok(address.clone()));
         seen.extend(address.iter().map(|protocol| protocol.code()));
     }

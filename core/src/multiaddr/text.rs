@@ -34,7 +34,11 @@ impl FromStr for Multiaddr {
             if layout != Layout::Fixed(0) {
                 let segments = after.ok_or(Error::MissingValue(name))?;
                 // A path takes all that is left; every other value is one segment.
-                let (segment, after) = if name == "unix" { (segments, None) } else { split_segment(segments) };
+                let (segment, after) = if name == "unix" {
+                    (segments, None)
+                } else {
+                    split_segment(segments)
+                };
                 value = parse_value(name, segment)?;
                 rest = after;
             }
@@ -61,18 +65,31 @@ fn parse_value(name: &'static str, text: &str) -> Result<Vec<u8>, Error> {
         return Ok(text.parse::<PeerId>()?.to_bytes());
     }
     let value = match name {
-        "ip4" => text.parse::<Ipv4Addr>().ok().map(|address| address.octets().to_vec()),
-        "ip6" => text.parse::<Ipv6Addr>().ok().map(|address| address.octets().to_vec()),
-        "tcp" | "udp" | "dccp" | "sctp" => decimal::<u16>(text).map(|port| port.to_be_bytes().to_vec()),
+        "ip4" => text
+            .parse::<Ipv4Addr>()
+            .ok()
+            .map(|address| address.octets().to_vec()),
+        "ip6" => text
+            .parse::<Ipv6Addr>()
+            .ok()
+            .map(|address| address.octets().to_vec()),
+        "tcp" | "udp" | "dccp" | "sctp" => {
+            decimal::<u16>(text).map(|port| port.to_be_bytes().to_vec())
+        }
         "ipcidr" => decimal::<u8>(text).map(|bits| bits.to_be_bytes().to_vec()),
         "memory" => decimal::<u64>(text).map(|number| number.to_be_bytes().to_vec()),
         "onion" | "onion3" => onion(text),
         "garlic64" => {
             let standard = text.replace('-', "+").replace('~', "/");
             let valid = !text.contains(['+', '/']);
-            BASE64_NOPAD.decode(standard.trim_end_matches('=').as_bytes()).ok().filter(|_| valid)
+            BASE64_NOPAD
+                .decode(standard.trim_end_matches('=').as_bytes())
+                .ok()
+                .filter(|_| valid)
         }
-        "garlic32" => BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok(),
+        "garlic32" => BASE32_NOPAD
+            .decode(text.to_ascii_uppercase().as_bytes())
+            .ok(),
         "certhash" => multibase::decode(text).ok(),
         "http-path" | "x-parity-ws" | "x-parity-wss" => percent_decode(text),
         "unix" => Some([b"/", text.as_bytes()].concat()),
@@ -83,12 +100,18 @@ fn parse_value(name: &'static str, text: &str) -> Result<Vec<u8>, Error> {
 
 /// A number in plain digits; the standard parsers take a leading `+` too.
 fn decimal<T: FromStr>(text: &str) -> Option<T> {
-    if text.starts_with('+') { None } else { text.parse().ok() }
+    if text.starts_with('+') {
+        None
+    } else {
+        text.parse().ok()
+    }
 }
 
 fn onion(text: &str) -> Option<Vec<u8>> {
     let (address, port) = text.split_once(':')?;
-    let mut value = BASE32_NOPAD.decode(address.to_ascii_uppercase().as_bytes()).ok()?;
+    let mut value = BASE32_NOPAD
+        .decode(address.to_ascii_uppercase().as_bytes())
+        .ok()?;
     value.extend_from_slice(&decimal::<u16>(port)?.to_be_bytes());
     Some(value)
 }
@@ -131,7 +154,9 @@ impl fmt::Display for Protocol<'_> {
         match self {
             Self::Ip4(address) => write!(f, "/{address}"),
             Self::Ip6(address) => write!(f, "/{address}"),
-            Self::Tcp(port) | Self::Udp(port) | Self::Dccp(port) | Self::Sctp(port) => write!(f, "/{port}"),
+            Self::Tcp(port) | Self::Udp(port) | Self::Dccp(port) | Self::Sctp(port) => {
+                write!(f, "/{port}")
+            }
             Self::Ipcidr(bits) => write!(f, "/{bits}"),
             Self::Memory(number) => write!(f, "/{number}"),
             Self::Onion(address, port) => write!(f, "/{}:{port}", base32(address.as_slice())),
@@ -149,7 +174,11 @@ impl fmt::Display for Protocol<'_> {
                 percent_encode(f, path)
             }
             Self::Garlic64(key) => {
-                write!(f, "/{}", BASE64_NOPAD.encode(key).replace('+', "-").replace('/', "~"))
+                write!(
+                    f,
+                    "/{}",
+                    BASE64_NOPAD.encode(key).replace('+', "-").replace('/', "~")
+                )
             }
             Self::Garlic32(key) => write!(f, "/{}", base32(key)),
             Self::Certhash(hash) => write!(f, "/u{}", BASE64URL_NOPAD.encode(hash)),
@@ -160,7 +189,8 @@ impl fmt::Display for Protocol<'_> {
 
 impl fmt::Display for Multiaddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.iter().try_for_each(|protocol| fmt::Display::fmt(&protocol, f))
+        self.iter()
+            .try_for_each(|protocol| fmt::Display::fmt(&protocol, f))
     }
 }
 
