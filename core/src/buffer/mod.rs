@@ -1,1 +1,7 @@
-//! To be filled.
+//! Byte queues: what was received and not read, what was written and not sent.
+
+mod receive;
+mod send;
+
+pub use receive::{HeldMemory, Incoming, ReceiveBuffer, ReceiveQueue};
+pub use send::SendQueue;

@@ -4,25 +4,6 @@ use crate::{multistream, mux::yamux, security};
 use alloc::string::String;
 use core::fmt;
 
-/// Error codes that travel in a stream's reset and a connection's close where the muxer can carry them.
-///
-/// The numbers are those of the libp2p error-code registry for streams; yamux streams carry them in the length field of a
-/// reset window update, where peers that know nothing of it ignore it.
-pub mod code {
-    /// No reason given.
-    pub const NO_ERROR: u32 = 0;
-    /// No protocol could be agreed.
-    pub const PROTOCOL_NEGOTIATION_FAILED: u32 = 0x1001;
-    /// A limit was reached.
-    pub const RESOURCE_LIMIT_EXCEEDED: u32 = 0x1002;
-    /// Too many in too short a time.
-    pub const RATE_LIMITED: u32 = 0x1003;
-    /// The peer broke the protocol.
-    pub const PROTOCOL_VIOLATION: u32 = 0x1004;
-    /// The node shuts down.
-    pub const SHUTDOWN: u32 = 0x1007;
-}
-
 /// Why a connection ended, or was never made. The first fatal reason is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -7,7 +7,8 @@ mod message;
 mod table;
 
 pub use config::{Config, ConnectedPoint, ConnectionStart, Direction, Security};
-pub use error::{ConnectionError, OpenError, StreamError, code};
+pub use error::{ConnectionError, OpenError, StreamError};
+pub use crate::mux::code;
 pub use id::{ConnectionId, StreamId};
 pub use message::{StreamEnd, ToConnection, ToSwarm};
 pub(crate) use message::{SecuredPeer, ToConnectionMessage, ToSwarmMessage};

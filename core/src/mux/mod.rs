@@ -1,1 +1,4 @@
-//! To be filled.
+//! Stream multiplexing: many streams over one secured pipe.
+
+pub mod code;
+pub mod yamux;

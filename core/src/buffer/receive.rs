@@ -1,0 +1,566 @@
+//! From the socket to the reader without a copy.
+//!
+//! The host reads into a [`ReceiveBuffer`]. Messages are decrypted in place and cut out of it as [`Bytes`]; large payloads
+//! go to the stream's [`ReceiveQueue`] as slices of that same memory. A slice pins the whole buffer it was cut from, so a
+//! peer that leaves a small unread payload in each buffer could pin far more than it sent: [`HeldMemory`] therefore counts
+//! pinned buffers, not payload bytes, and small payloads are copied.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Payloads below this many bytes are copied into the stream's own memory instead of pinning the receive buffer.
+const COPY_BELOW: usize = 1024;
+/// Copied payloads are gathered until this many bytes, then closed as one chunk.
+const GATHER: usize = 16 * 1024;
+/// Where receive buffers start, in bytes.
+const SMALLEST: usize = 4 * 1024;
+
+/// The connection's receive buffer: starts at 4 KiB, doubles when a read fills it, halves when reads leave it mostly empty.
+#[derive(Debug)]
+pub struct ReceiveBuffer {
+    bytes: BytesMut,
+    /// The size aimed at for the next allocation.
+    target: usize,
+    largest: usize,
+    /// Numbers the allocation the buffer now lives in.
+    allocation: u64,
+    capacity: usize,
+    quiet_reads: u8,
+    len_before_read: usize,
+}
+
+impl ReceiveBuffer {
+    /// An empty buffer that allocates nothing until it is used, and never aims above `largest` bytes.
+    #[must_use]
+    pub fn new(largest: usize) -> Self {
+        Self {
+            bytes: BytesMut::new(),
+            target: SMALLEST,
+            largest: largest.max(SMALLEST),
+            allocation: 0,
+            capacity: 0,
+            quiet_reads: 0,
+            len_before_read: 0,
+        }
+    }
+
+    /// The buffer with room for at least `needed` more bytes, for the host to append to.
+    pub fn prepare(&mut self, needed: usize) -> &mut BytesMut {
+        let spare = self.bytes.capacity().saturating_sub(self.bytes.len());
+        let wanted = self
+            .target
+            .saturating_sub(self.bytes.len())
+            .max(SMALLEST / 2)
+            .max(needed);
+        let enough = (self.target / 4)
+            .clamp(SMALLEST / 2, 4 * SMALLEST)
+            .max(needed);
+        if spare < enough && !(self.capacity >= self.target && self.bytes.try_reclaim(wanted)) {
+            let mut fresh = BytesMut::with_capacity(self.bytes.len().saturating_add(wanted));
+            fresh.extend_from_slice(&self.bytes);
+            self.capacity = fresh.capacity();
+            self.bytes = fresh;
+            self.allocation = self.allocation.wrapping_add(1);
+        }
+        self.len_before_read = self.bytes.len();
+        &mut self.bytes
+    }
+
+    /// Learns from how full the last read left the buffer.
+    pub fn adapt(&mut self) {
+        let read = self.bytes.len().saturating_sub(self.len_before_read);
+        if self.bytes.len() == self.bytes.capacity() {
+            self.target = self.target.saturating_mul(2).min(self.largest);
+            self.quiet_reads = 0;
+        } else if read < self.target / 4 {
+            self.quiet_reads = self.quiet_reads.saturating_add(1);
+            if self.quiet_reads >= 16 {
+                self.target = (self.target / 2).max(SMALLEST);
+                self.quiet_reads = 0;
+            }
+        } else {
+            self.quiet_reads = 0;
+        }
+    }
+
+    /// What was received and not yet taken.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same, to decrypt in place.
+    pub fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Drops the first `count` bytes (fewer, if there are fewer).
+    pub fn consume(&mut self, count: usize) {
+        self.bytes.advance(count.min(self.bytes.len()));
+    }
+
+    /// Cuts off the first `count` bytes (fewer, if there are fewer) without copying them.
+    pub fn split(&mut self, count: usize) -> Incoming<'static> {
+        let bytes = self.bytes.split_to(count.min(self.bytes.len())).freeze();
+        Incoming::Shared {
+            bytes,
+            allocation: self.allocation,
+            capacity: self.capacity,
+        }
+    }
+
+    /// Gives the memory back if nothing is in it.
+    pub fn trim(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+            self.capacity = 0;
+            self.target = SMALLEST;
+        }
+    }
+}
+
+/// A run of received plaintext on its way to the streams.
+#[derive(Debug)]
+pub enum Incoming<'a> {
+    /// To be copied.
+    Borrowed(&'a [u8]),
+    /// May be kept.
+    Shared {
+        /// The bytes.
+        bytes: Bytes,
+        /// Which allocation they pin.
+        allocation: u64,
+        /// Its size.
+        capacity: usize,
+    },
+}
+
+impl Incoming<'_> {
+    /// Bytes left.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes left.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(slice) => slice,
+            Self::Shared { bytes, .. } => bytes,
+        }
+    }
+
+    /// Skips `count` bytes (fewer, if there are fewer).
+    pub fn advance(&mut self, count: usize) {
+        match self {
+            Self::Borrowed(slice) => *slice = slice.get(count..).unwrap_or_default(),
+            Self::Shared { bytes, .. } => bytes.advance(count.min(bytes.len())),
+        }
+    }
+}
+
+/// Memory pinned by what was received and not read, over all streams of a connection.
+#[derive(Debug, Default)]
+pub struct HeldMemory {
+    /// Pinned receive buffers in the order of their numbers, which is the order they came in.
+    pinned: VecDeque<Pinned>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Pinned {
+    allocation: u64,
+    capacity: usize,
+    chunks: u32,
+}
+
+impl HeldMemory {
+    /// Bytes of memory pinned.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn pin(&mut self, allocation: u64, capacity: usize) {
+        match self.pinned.back_mut() {
+            Some(last) if last.allocation == allocation => {
+                last.chunks = last.chunks.saturating_add(1)
+            }
+            _ => {
+                self.pinned.push_back(Pinned {
+                    allocation,
+                    capacity,
+                    chunks: 1,
+                });
+                self.bytes = self.bytes.saturating_add(capacity);
+            }
+        }
+    }
+
+    fn unpin(&mut self, allocation: u64) {
+        let Ok(at) = self
+            .pinned
+            .binary_search_by(|pinned| pinned.allocation.cmp(&allocation))
+        else {
+            return;
+        };
+        let Some(pinned) = self.pinned.get_mut(at) else {
+            return;
+        };
+        pinned.chunks = pinned.chunks.saturating_sub(1);
+        if pinned.chunks == 0 {
+            self.bytes = self.bytes.saturating_sub(pinned.capacity);
+            self.pinned.remove(at);
+        }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    fn sub(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Gives back spare capacity.
+    pub fn trim(&mut self) {
+        if self.pinned.is_empty() {
+            self.pinned = VecDeque::new();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    /// The receive buffer it pins; `None` for memory of its own.
+    allocation: Option<u64>,
+}
+
+/// What a stream has received and its owner has not read.
+#[derive(Debug, Default)]
+pub struct ReceiveQueue {
+    /// Older than everything in `gathered`.
+    chunks: VecDeque<Chunk>,
+    /// Copied small payloads; the first `read` bytes are gone.
+    gathered: Vec<u8>,
+    read: usize,
+    len: usize,
+}
+
+impl ReceiveQueue {
+    /// Bytes waiting to be read.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes the first `count` bytes of `incoming` (fewer, if there are fewer) to the end of the queue.
+    pub fn push(&mut self, incoming: &mut Incoming<'_>, count: usize, held: &mut HeldMemory) {
+        let count = count.min(incoming.len());
+        match incoming {
+            Incoming::Shared {
+                bytes,
+                allocation,
+                capacity,
+            } if count >= COPY_BELOW => {
+                self.close_gathered();
+                let chunk = bytes.split_to(count);
+                held.pin(*allocation, *capacity);
+                self.chunks.push_back(Chunk {
+                    bytes: chunk,
+                    allocation: Some(*allocation),
+                });
+            }
+            _ => {
+                if self.gathered.len() >= GATHER {
+                    self.close_gathered();
+                }
+                self.gathered
+                    .extend_from_slice(incoming.as_slice().get(..count).unwrap_or_default());
+                held.add(count);
+                incoming.advance(count);
+            }
+        }
+        self.len = self.len.saturating_add(count);
+    }
+
+    /// The next piece of at most `max` bytes, without a copy; `None` if nothing waits.
+    pub fn pop(&mut self, max: usize, held: &mut HeldMemory) -> Option<Bytes> {
+        if self.chunks.is_empty() {
+            self.close_gathered();
+        }
+        let front = self.chunks.front_mut()?;
+        let piece = if front.bytes.len() > max {
+            let piece = front.bytes.split_to(max);
+            if front.allocation.is_none() {
+                held.sub(max);
+            }
+            piece
+        } else {
+            let chunk = self.chunks.pop_front()?;
+            Self::released(&chunk, chunk.bytes.len(), held);
+            chunk.bytes
+        };
+        self.len = self.len.saturating_sub(piece.len());
+        Some(piece)
+    }
+
+    /// Copies what fits into `out`; returns how much that was.
+    pub fn read_into(&mut self, out: &mut [u8], held: &mut HeldMemory) -> usize {
+        let mut filled = 0usize;
+        while let Some(room) = out.get_mut(filled..).filter(|room| !room.is_empty()) {
+            let front = self.front();
+            let count = room.len().min(front.len());
+            if count == 0 {
+                break;
+            }
+            if let (Some(to), Some(from)) = (room.get_mut(..count), front.get(..count)) {
+                to.copy_from_slice(from);
+            }
+            self.consume_front(count, held);
+            filled = filled.saturating_add(count);
+        }
+        filled
+    }
+
+    /// The first `count` bytes as one piece; `None` if fewer wait. Copies only where they are not already together.
+    pub fn take(&mut self, count: usize, held: &mut HeldMemory) -> Option<Bytes> {
+        if count > self.len {
+            return None;
+        }
+        if count == 0 {
+            return Some(Bytes::new());
+        }
+        if self.front().len() >= count {
+            return self.pop(count, held);
+        }
+        let mut whole = alloc::vec![0; count];
+        self.read_into(&mut whole, held);
+        Some(whole.into())
+    }
+
+    /// The front of the queue as one slice of at least `min(wanted, len)` bytes.
+    pub fn peek(&mut self, wanted: usize, held: &mut HeldMemory) -> &[u8] {
+        let wanted = wanted.min(self.len);
+        if self.front().len() < wanted {
+            let mut joined = alloc::vec![0; wanted];
+            self.read_into(&mut joined, held);
+            held.add(wanted);
+            self.len = self.len.saturating_add(wanted);
+            self.chunks.push_front(Chunk {
+                bytes: joined.into(),
+                allocation: None,
+            });
+        }
+        self.front()
+    }
+
+    /// Drops the first `count` bytes (fewer, if there are fewer).
+    pub fn consume(&mut self, mut count: usize, held: &mut HeldMemory) {
+        while count > 0 && self.len > 0 {
+            let piece = count.min(self.front().len());
+            self.consume_front(piece, held);
+            count = count.saturating_sub(piece);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self, held: &mut HeldMemory) {
+        self.consume(self.len, held);
+        self.trim();
+    }
+
+    /// Gives back spare capacity.
+    pub fn trim(&mut self) {
+        if self.is_empty() {
+            self.chunks = VecDeque::new();
+            self.gathered = Vec::new();
+        }
+    }
+
+    fn front(&self) -> &[u8] {
+        match self.chunks.front() {
+            Some(chunk) => &chunk.bytes,
+            None => self.gathered.get(self.read..).unwrap_or_default(),
+        }
+    }
+
+    /// `count` must not exceed the length of [`front`](Self::front).
+    fn consume_front(&mut self, count: usize, held: &mut HeldMemory) {
+        self.len = self.len.saturating_sub(count);
+        let Some(chunk) = self.chunks.front_mut() else {
+            self.read = self.read.saturating_add(count);
+            held.sub(count);
+            if self.read >= self.gathered.len() {
+                self.gathered.clear();
+                self.read = 0;
+            }
+            return;
+        };
+        if count < chunk.bytes.len() {
+            chunk.bytes.advance(count);
+            if chunk.allocation.is_none() {
+                held.sub(count);
+            }
+        } else if let Some(chunk) = self.chunks.pop_front() {
+            Self::released(&chunk, count, held);
+        }
+    }
+
+    fn released(chunk: &Chunk, count: usize, held: &mut HeldMemory) {
+        match chunk.allocation {
+            Some(allocation) => held.unpin(allocation),
+            None => held.sub(count),
+        }
+    }
+
+    fn close_gathered(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let mut bytes = Bytes::from(core::mem::take(&mut self.gathered));
+        bytes.advance(self.read.min(bytes.len()));
+        self.read = 0;
+        self.chunks.push_back(Chunk {
+            bytes,
+            allocation: None,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Receive(Vec<u8>, bool),
+        Pop(usize),
+        Read(usize),
+        Take(usize),
+        Peek(usize),
+        Consume(usize),
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let size = || prop_oneof![0usize..40, 0usize..5000];
+        let op = prop_oneof![
+            (prop::collection::vec(any::<u8>(), 0..5000), any::<bool>())
+                .prop_map(|(data, shared)| Op::Receive(data, shared)),
+            (1usize..4000).prop_map(Op::Pop),
+            size().prop_map(Op::Read),
+            size().prop_map(Op::Take),
+            size().prop_map(Op::Peek),
+            size().prop_map(Op::Consume),
+        ];
+        prop::collection::vec(op, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn a_receive_queue_is_a_byte_queue_and_holds_nothing_when_empty(ops in ops()) {
+            let mut buffer = ReceiveBuffer::new(16 * 1024);
+            let (mut queue, mut held, mut model) = (ReceiveQueue::default(), HeldMemory::default(), VecDeque::new());
+            for op in ops {
+                match op {
+                    Op::Receive(data, shared) => {
+                        let mut incoming = if shared {
+                            buffer.prepare(data.len()).extend_from_slice(&data);
+                            buffer.adapt();
+                            buffer.split(data.len())
+                        } else {
+                            Incoming::Borrowed(&data)
+                        };
+                        queue.push(&mut incoming, data.len(), &mut held);
+                        prop_assert!(incoming.is_empty());
+                        model.extend(data.iter().copied());
+                    }
+                    Op::Pop(max) => {
+                        let piece = queue.pop(max, &mut held);
+                        prop_assert_eq!(piece.is_none(), model.is_empty());
+                        let piece = piece.unwrap_or_default();
+                        prop_assert!(piece.len() <= max);
+                        prop_assert_eq!(&piece[..], &model.drain(..piece.len()).collect::<Vec<_>>()[..]);
+                    }
+                    Op::Read(max) => {
+                        let mut out = std::vec![0; max];
+                        let count = queue.read_into(&mut out, &mut held);
+                        prop_assert_eq!(count, max.min(model.len()));
+                        prop_assert_eq!(&out[..count], &model.drain(..count).collect::<Vec<_>>()[..]);
+                    }
+                    Op::Take(count) => match queue.take(count, &mut held) {
+                        Some(whole) => prop_assert_eq!(&whole[..], &model.drain(..count).collect::<Vec<_>>()[..]),
+                        None => prop_assert!(count > model.len()),
+                    },
+                    Op::Peek(wanted) => {
+                        let front = queue.peek(wanted, &mut held);
+                        prop_assert!(front.len() >= wanted.min(model.len()));
+                        prop_assert_eq!(front, &model.make_contiguous()[..front.len()]);
+                    }
+                    Op::Consume(count) => {
+                        queue.consume(count, &mut held);
+                        model.drain(..count.min(model.len()));
+                    }
+                }
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert!(held.bytes() >= queue.len() || queue.is_empty());
+                if queue.is_empty() {
+                    prop_assert_eq!(held.bytes(), 0);
+                }
+            }
+            queue.clear(&mut held);
+            prop_assert_eq!(held.bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn a_small_unread_slice_is_charged_for_the_buffer_it_pins() {
+        let mut buffer = ReceiveBuffer::new(256 * 1024);
+        let (mut queue, mut held) = (ReceiveQueue::default(), HeldMemory::default());
+        let data = std::vec![7; 8192];
+        buffer.prepare(data.len()).extend_from_slice(&data);
+        let mut incoming = buffer.split(data.len());
+        queue.push(&mut incoming, 2000, &mut held);
+        assert!(
+            held.bytes() >= 8192,
+            "charged {} for 2000 bytes of an 8 KiB buffer",
+            held.bytes()
+        );
+    }
+
+    #[test]
+    fn the_buffer_grows_under_load_and_shrinks_after_it() {
+        let mut buffer = ReceiveBuffer::new(64 * 1024);
+        for _ in 0..8 {
+            let room = buffer.prepare(1);
+            let spare = room.capacity() - room.len();
+            room.resize(room.len() + spare, 1);
+            buffer.adapt();
+            buffer.consume(usize::MAX);
+        }
+        assert_eq!(buffer.target, 64 * 1024);
+        for _ in 0..200 {
+            buffer.prepare(1).extend_from_slice(&[1]);
+            buffer.adapt();
+            buffer.consume(1);
+        }
+        assert_eq!(buffer.target, SMALLEST);
+        buffer.trim();
+        assert_eq!(buffer.bytes.capacity(), 0);
+    }
+}

@@ -1,0 +1,141 @@
+//! What a stream's owner has written and the muxer has not yet sent.
+
+use alloc::{collections::VecDeque, vec::Vec};
+use bytes::{Buf, Bytes};
+
+/// Payloads below this many bytes are copied even when they could be shared: cheaper than a reference count.
+const SHARE_FROM: usize = 1024;
+
+/// A queue of bytes to send: copied writes in a ring, shared ones as they are, in order.
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    /// Older than everything in `ring`.
+    shared: VecDeque<Bytes>,
+    ring: VecDeque<u8>,
+    len: usize,
+}
+
+impl SendQueue {
+    /// Bytes waiting.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Queues a copy of `data`.
+    pub fn push_copy(&mut self, data: &[u8]) {
+        self.ring.extend(data);
+        self.len = self.len.saturating_add(data.len());
+    }
+
+    /// Queues `data` without copying it, unless it is small.
+    pub fn push_shared(&mut self, data: Bytes) {
+        if data.len() < SHARE_FROM {
+            return self.push_copy(&data);
+        }
+        if !self.ring.is_empty() {
+            let copied = core::mem::take(&mut self.ring);
+            self.shared.push_back(Bytes::from(Vec::from(copied)));
+        }
+        self.len = self.len.saturating_add(data.len());
+        self.shared.push_back(data);
+    }
+
+    /// Moves up to `max` bytes to the end of `out`; returns how many.
+    pub fn take_into(&mut self, max: usize, out: &mut Vec<u8>) -> usize {
+        let mut left = max.min(self.len);
+        let taken = left;
+        while left > 0 {
+            let Some(front) = self.shared.front_mut() else {
+                break;
+            };
+            let piece = left.min(front.len());
+            out.extend_from_slice(front.get(..piece).unwrap_or_default());
+            front.advance(piece);
+            if front.is_empty() {
+                self.shared.pop_front();
+            }
+            left = left.saturating_sub(piece);
+        }
+        if left > 0 {
+            let (first, second) = self.ring.as_slices();
+            let from_first = left.min(first.len());
+            out.extend_from_slice(first.get(..from_first).unwrap_or_default());
+            out.extend_from_slice(
+                second
+                    .get(..left.saturating_sub(from_first))
+                    .unwrap_or_default(),
+            );
+            self.ring.drain(..left);
+        }
+        self.len = self.len.saturating_sub(taken);
+        taken
+    }
+
+    /// Forgets everything and gives the memory back.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives back memory that an idle stream does not need.
+    pub fn trim(&mut self) {
+        if self.ring.is_empty() {
+            self.ring = VecDeque::new();
+        }
+        if self.shared.is_empty() {
+            self.shared = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Copy(Vec<u8>),
+        Share(Vec<u8>),
+        Take(usize),
+        Trim,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let bytes = || prop::collection::vec(any::<u8>(), 0..3000);
+        let op = prop_oneof![
+            bytes().prop_map(Op::Copy),
+            bytes().prop_map(Op::Share),
+            (0usize..4000).prop_map(Op::Take),
+            Just(Op::Trim)
+        ];
+        prop::collection::vec(op, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_leave_in_the_order_they_came(ops in ops()) {
+            let (mut queue, mut model) = (SendQueue::default(), VecDeque::new());
+            for op in ops {
+                match op {
+                    Op::Copy(data) => { queue.push_copy(&data); model.extend(data); }
+                    Op::Share(data) => { queue.push_shared(data.clone().into()); model.extend(data); }
+                    Op::Take(max) => {
+                        let mut out = Vec::new();
+                        let taken = queue.take_into(max, &mut out);
+                        prop_assert_eq!(taken, max.min(model.len()));
+                        prop_assert_eq!(out, model.drain(..taken).collect::<Vec<_>>());
+                    }
+                    Op::Trim => queue.trim(),
+                }
+                prop_assert_eq!(queue.len(), model.len());
+            }
+        }
+    }
+}

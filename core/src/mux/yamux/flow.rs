@@ -1,0 +1,219 @@
+//! Credit, window growth, round trips, and the bucket of useless work.
+
+use super::{Config, INITIAL_WINDOW, session::Session};
+use crate::time::Instant;
+use core::time::Duration;
+
+/// After this long without a grant a grown window falls back.
+const IDLE_WINDOW: Duration = Duration::from_secs(10);
+/// A round-trip time older than this is measured anew while data arrives.
+const REMEASURE: Duration = Duration::from_secs(10);
+
+/// A leaky bucket of frames that served no purpose.
+#[derive(Debug)]
+pub(super) struct Waste {
+    /// In billionths of a frame.
+    level: u64,
+    since: Instant,
+    burst: u64,
+    per_second: u64,
+}
+
+impl Waste {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            level: 0,
+            since: Instant::ZERO,
+            burst: u64::from(config.waste_burst).saturating_mul(1_000_000_000),
+            per_second: u64::from(config.waste_per_second),
+        }
+    }
+
+    /// False if the bucket overflows.
+    pub(super) fn add(&mut self, now: Instant, frames: u32) -> bool {
+        let elapsed = (now - self.since).as_nanos();
+        let drained = u64::try_from(elapsed)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(self.per_second);
+        self.since = self.since.max(now);
+        self.level = self.level.saturating_sub(drained);
+        self.level = self
+            .level
+            .saturating_add(u64::from(frames).saturating_mul(1_000_000_000));
+        self.level <= self.burst
+    }
+}
+
+/// Round-trip times measured with pings.
+#[derive(Debug, Default)]
+pub(super) struct RoundTrips {
+    recent: [Option<Duration>; 4],
+    next: usize,
+    counter: u32,
+    /// The ping on its way: its value and when it left.
+    pub(super) in_flight: Option<(u32, Instant)>,
+    pub(super) wanted: bool,
+    last: Option<Instant>,
+}
+
+impl RoundTrips {
+    pub(super) fn smallest(&self) -> Option<Duration> {
+        self.recent.iter().flatten().min().copied()
+    }
+
+    /// Data arrives: the window would like to know.
+    pub(super) fn refresh(&mut self, now: Instant) {
+        if self.in_flight.is_none() && self.last.is_none_or(|last| now - last >= REMEASURE) {
+            self.wanted = true;
+        }
+    }
+
+    /// The value of the ping now sent.
+    pub(super) fn start(&mut self, now: Instant) -> u32 {
+        self.counter = self.counter.wrapping_add(1);
+        self.wanted = false;
+        self.in_flight = Some((self.counter, now));
+        self.counter
+    }
+
+    /// The answer with `value` arrived; the time it took, if it answers ours.
+    pub(super) fn answered(&mut self, now: Instant, value: u32) -> Option<Duration> {
+        let (_, sent) = self.in_flight.take_if(|(expected, _)| *expected == value)?;
+        let sample = now - sent;
+        self.last = Some(now);
+        if let Some(place) = self.recent.get_mut(self.next) {
+            *place = Some(sample);
+        }
+        self.next = self.next.wrapping_add(1) & 3;
+        Some(sample)
+    }
+}
+
+impl<X> Session<X> {
+    /// `count` bytes left the stream's receive queue.
+    pub(super) fn consumed(&mut self, place: usize, count: usize) {
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let already = count.min(stream.credited);
+        stream.credited = stream.credited.saturating_sub(already);
+        stream.returnable = stream
+            .returnable
+            .saturating_add(count.saturating_sub(already));
+        self.maybe_grant(place);
+    }
+
+    /// Returns credit for everything received although it is not read yet: for a message that is longer than the window
+    /// and must be gathered. The caller bounds the length of the message.
+    pub fn credit_unread(&mut self, place: usize) {
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
+        let unread = u32::try_from(stream.queue.len()).unwrap_or(u32::MAX);
+        let fresh = unread.saturating_sub(stream.credited);
+        stream.credited = unread;
+        stream.returnable = stream.returnable.saturating_add(fresh);
+        self.maybe_grant(place);
+    }
+
+    fn maybe_grant(&mut self, place: usize) {
+        let Some(stream) = self.streams.get(place) else {
+            return;
+        };
+        if Self::is_receiving(stream) && stream.returnable >= stream.window / 2 {
+            self.list_control(place);
+        }
+    }
+
+    /// The credit for the window update that is now written; the window may grow or shrink by it.
+    pub(super) fn grant(&mut self, now: Instant, place: usize) -> u32 {
+        let Some(stream) = self.streams.get_mut(place) else {
+            return 0;
+        };
+        if stream.returnable < stream.window / 2 || !Self::is_receiving(stream) {
+            return 0;
+        }
+        self.round_trips.refresh(now);
+        let round_trip = self.round_trips.smallest();
+        let elapsed = now - stream.last_grant;
+        let unread = u32::try_from(stream.queue.len())
+            .unwrap_or(u32::MAX)
+            .saturating_sub(stream.credited);
+        let reader_keeps_up = unread <= stream.window / 4;
+        let mut grant = stream.returnable;
+        if reader_keeps_up && round_trip.is_some_and(|round_trip| elapsed < round_trip) {
+            let larger = stream
+                .window
+                .saturating_mul(2)
+                .min(self.config.max_window)
+                .max(stream.window);
+            let growth = larger.saturating_sub(stream.window);
+            if self.growth.saturating_add(u64::from(growth)) <= self.growth_budget {
+                self.growth = self.growth.saturating_add(u64::from(growth));
+                stream.window = larger;
+                grant = grant.saturating_add(growth);
+            } else {
+                self.growth_wanted = true;
+            }
+        } else if stream.window > INITIAL_WINDOW
+            && (elapsed >= IDLE_WINDOW || unread > stream.window / 2)
+        {
+            let smaller = (stream.window / 2)
+                .max(INITIAL_WINDOW)
+                .max(stream.window.saturating_sub(grant));
+            let shrunk = stream.window.saturating_sub(smaller);
+            self.growth = self.growth.saturating_sub(u64::from(shrunk));
+            stream.window = smaller;
+            grant = grant.saturating_sub(shrunk);
+        }
+        stream.returnable = 0;
+        stream.last_grant = now;
+        stream.receive_credit = stream.receive_credit.saturating_add(grant);
+        grant
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bucket_forgives_with_time() {
+        let mut waste = Waste::new(&Config {
+            waste_burst: 10,
+            waste_per_second: 2,
+            ..Config::default()
+        });
+        let at = |secs| Instant::ZERO + Duration::from_secs(secs);
+        assert!(waste.add(at(0), 10));
+        assert!(!waste.add(at(0), 1));
+        assert!(!waste.add(at(0), 0), "still over");
+        assert!(waste.add(at(2), 3), "four frames' worth drained");
+        assert!(!waste.add(at(2), 1));
+        assert!(waste.add(at(100), 10));
+        assert!(
+            !waste.add(at(99), 1),
+            "a clock that goes back forgives nothing"
+        );
+    }
+
+    #[test]
+    fn only_the_answer_to_our_ping_counts() {
+        let mut trips = RoundTrips::default();
+        let at = |ms| Instant::ZERO + Duration::from_millis(ms);
+        assert_eq!(trips.answered(at(1), 0), None);
+        trips.refresh(at(1));
+        assert!(trips.wanted);
+        let value = trips.start(at(1));
+        assert_eq!(trips.answered(at(5), value.wrapping_add(1)), None);
+        assert_eq!(
+            trips.answered(at(21), value),
+            Some(Duration::from_millis(20))
+        );
+        assert_eq!(trips.answered(at(22), value), None);
+        trips.refresh(at(30));
+        assert!(!trips.wanted, "measured just now");
+        assert_eq!(trips.smallest(), Some(Duration::from_millis(20)));
+    }
+}
