@@ -23,7 +23,7 @@
 //! | 4 | `swarm` | peers, address book, dials, listeners, admission; the `Protocol` trait |
 //! | 3 | `connection` | one peer connection: negotiate, secure, multiplex, streams |
 //! | 2 | [`multistream`], [`security`], [`mux`], [`resource`] | the layer machines |
-//! | 1 | [`wire`], [`multiaddr`], [`identity`], [`crypto`] | values and codecs |
+//! | 1 | [`wire`], [`identity`], [`multiaddr`], [`record`], [`crypto`] | values and codecs |
 //! | 0 | [`time`], [`seed`], [`buffer`] | time, seeds, buffers |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -47,6 +47,7 @@ pub mod identity;
 pub mod multiaddr;
 pub mod multistream;
 pub mod mux;
+pub mod record;
 pub mod resource;
 pub mod security;
 pub mod seed;

@@ -1,18 +1,19 @@
 //! What can be wrong with keys, signatures and peer ids.
 
 use super::KeyType;
+use crate::wire::protobuf;
 use core::fmt;
 
 /// Why bytes are not a usable key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The key message is not valid protobuf.
-    Malformed,
+    /// The key message is not valid protobuf, or a field has the wrong type.
+    Malformed(protobuf::Error),
     /// The key message lacks its type or its data.
     MissingField,
     /// The key type number is none that libp2p defines.
-    UnknownType(u64),
+    UnknownType(i32),
     /// The key type is defined, but this build does not include it (or not for private keys).
     Unsupported(KeyType),
     /// The data is not a valid key of its type: wrong length, not on the curve, or a weak point.
@@ -26,7 +27,7 @@ pub enum KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed => f.write_str("key message is not valid protobuf"),
+            Self::Malformed(error) => write!(f, "malformed key message: {error}"),
             Self::MissingField => f.write_str("key message lacks its type or data"),
             Self::UnknownType(number) => write!(f, "unknown key type {number}"),
             Self::Unsupported(kind) => write!(f, "unsupported key type {kind}"),
@@ -38,6 +39,12 @@ impl fmt::Display for KeyError {
 }
 
 impl core::error::Error for KeyError {}
+
+impl From<protobuf::Error> for KeyError {
+    fn from(error: protobuf::Error) -> Self {
+        Self::Malformed(error)
+    }
+}
 
 /// A signature that is not the given key's over the given message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

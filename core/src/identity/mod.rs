@@ -7,17 +7,23 @@
 //! and `R` compared byte by byte. Beyond them, keys of small order are refused when they are read: anyone could
 //! sign for those.
 
-mod codec;
+#[cfg(any(feature = "ecdsa", feature = "rsa"))]
+mod der;
+#[cfg(feature = "ecdsa")]
+mod ecdsa;
 mod ed25519;
 mod error;
 mod keypair;
 pub(crate) mod multibase;
 mod peer_id;
 mod public_key;
+#[cfg(feature = "rsa")]
+mod rsa;
+#[cfg(feature = "secp256k1")]
+mod secp256k1;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use codec::{read_prefixed, read_varint, write_varint};
 pub use error::{InvalidSignature, KeyError, PeerIdError};
 pub use keypair::Keypair;
 pub use peer_id::PeerId;

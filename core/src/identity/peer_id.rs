@@ -1,7 +1,7 @@
 //! The name of a peer: a multihash of its public key.
 
-use super::codec::read_varint;
 use super::{PeerIdError, PublicKey, multibase};
+use crate::wire::varint;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -62,8 +62,8 @@ impl PeerId {
     /// [`PeerIdError`] tells what is wrong; nothing but identity digests of 1 to 42 bytes and SHA-256 digests of
     /// 32 bytes is taken.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PeerIdError> {
-        let (code, rest) = varint(bytes)?;
-        let (len, digest) = varint(rest)?;
+        let (code, rest) = number(bytes)?;
+        let (len, digest) = number(rest)?;
         let hash = match code {
             0x00 if (1..=42).contains(&len) => HASH_IDENTITY,
             0x12 if len == 32 => HASH_SHA2_256,
@@ -156,13 +156,10 @@ impl PeerId {
     }
 }
 
-fn varint(input: &[u8]) -> Result<(u64, &[u8]), PeerIdError> {
-    let unfinished = input.len() < 10 && input.iter().all(|byte| byte & 0x80 != 0);
-    if unfinished {
-        Err(PeerIdError::Truncated)
-    } else {
-        read_varint(input).ok_or(PeerIdError::Varint)
-    }
+fn number(input: &[u8]) -> Result<(u64, &[u8]), PeerIdError> {
+    varint::split(input)
+        .map_err(|_| PeerIdError::Varint)?
+        .ok_or(PeerIdError::Truncated)
 }
 
 impl FromStr for PeerId {
@@ -178,11 +175,11 @@ impl FromStr for PeerId {
             return Self::from_bytes(buffer.get(..len).unwrap_or_default());
         }
         let bytes = multibase::decode(text)?;
-        let (version, rest) = varint(&bytes)?;
+        let (version, rest) = number(&bytes)?;
         if version != u64::from(CID_VERSION) {
             return Err(PeerIdError::CidVersion(version));
         }
-        let (codec, multihash) = varint(rest)?;
+        let (codec, multihash) = number(rest)?;
         if codec != u64::from(CID_LIBP2P_KEY) {
             return Err(PeerIdError::CidCodec(codec));
         }

@@ -1,7 +1,13 @@
 //! Public keys of all types and their protobuf message.
 
-use super::codec::{read_prefixed, read_varint, write_varint};
+#[cfg(feature = "ecdsa")]
+use super::ecdsa;
+#[cfg(feature = "rsa")]
+use super::rsa;
+#[cfg(feature = "secp256k1")]
+use super::secp256k1;
 use super::{InvalidSignature, KeyError, PeerId, ed25519};
+use crate::wire::protobuf::{Reader, Writer};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -20,7 +26,7 @@ pub enum KeyType {
 }
 
 impl KeyType {
-    pub(crate) const fn number(self) -> u8 {
+    const fn number(self) -> u64 {
         match self {
             Self::Rsa => 0,
             Self::Ed25519 => 1,
@@ -29,7 +35,7 @@ impl KeyType {
         }
     }
 
-    pub(crate) const fn from_number(number: u64) -> Result<Self, KeyError> {
+    const fn from_number(number: i32) -> Result<Self, KeyError> {
         match number {
             0 => Ok(Self::Rsa),
             1 => Ok(Self::Ed25519),
@@ -66,34 +72,50 @@ impl fmt::Display for KeyType {
 /// # Ok::<(), drywire::identity::KeyError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey(Inner);
+pub struct PublicKey(pub(super) Inner);
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Inner {
+pub(super) enum Inner {
     Ed25519(ed25519::Public),
+    #[cfg(feature = "secp256k1")]
+    Secp256k1(secp256k1::Public),
+    #[cfg(feature = "ecdsa")]
+    Ecdsa(ecdsa::Public),
+    #[cfg(feature = "rsa")]
+    Rsa(rsa::Public),
 }
 
 impl PublicKey {
-    /// The key with these 32 bytes.
+    /// The Ed25519 key with these 32 bytes.
     ///
     /// # Errors
     /// [`KeyError::Invalid`] if they are not a point of the curve, or one of small order.
     pub fn from_ed25519_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
-        ed25519::Public::from_bytes(bytes).map(Self::from)
+        ed25519::Public::from_bytes(bytes).map(|key| Self(Inner::Ed25519(key)))
     }
 
-    /// Reads the key message (`PublicKey` of the peer-ids specification).
+    /// Reads the key message (`PublicKey` of the
+    /// [peer-ids specification](https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md)).
     ///
-    /// As protobuf parsers do, unknown fields are skipped and the last of repeated fields counts.
+    /// As protobuf parsers do, unknown fields are skipped and the last of repeated fields counts; the peer id is
+    /// made from the canonical message, whichever was read.
     ///
     /// # Errors
     /// [`KeyError`]: a malformed message, an unknown or unsupported type, an invalid key.
     pub fn from_protobuf(message: &[u8]) -> Result<Self, KeyError> {
         let (kind, data) = read_key_message(message)?;
-        match kind {
-            KeyType::Ed25519 => ed25519::Public::from_bytes(data).map(Self::from),
-            other => Err(KeyError::Unsupported(other)),
-        }
+        let inner = match kind {
+            KeyType::Ed25519 => Inner::Ed25519(ed25519::Public::from_bytes(data)?),
+            #[cfg(feature = "secp256k1")]
+            KeyType::Secp256k1 => Inner::Secp256k1(secp256k1::Public::from_bytes(data)?),
+            #[cfg(feature = "ecdsa")]
+            KeyType::Ecdsa => Inner::Ecdsa(ecdsa::Public::from_stored(data)?),
+            #[cfg(feature = "rsa")]
+            KeyType::Rsa => Inner::Rsa(rsa::Public::from_stored(data)?),
+            #[cfg(not(all(feature = "secp256k1", feature = "ecdsa", feature = "rsa")))]
+            other => return Err(KeyError::Unsupported(other)),
+        };
+        Ok(Self(inner))
     }
 
     /// The key message: always the same bytes for the same key, since the peer id is made of them.
@@ -101,6 +123,12 @@ impl PublicKey {
     pub fn to_protobuf(&self) -> Vec<u8> {
         match &self.0 {
             Inner::Ed25519(key) => write_key_message(KeyType::Ed25519, key.as_bytes()),
+            #[cfg(feature = "secp256k1")]
+            Inner::Secp256k1(key) => write_key_message(KeyType::Secp256k1, key.as_bytes()),
+            #[cfg(feature = "ecdsa")]
+            Inner::Ecdsa(key) => write_key_message(KeyType::Ecdsa, &key.to_stored()),
+            #[cfg(feature = "rsa")]
+            Inner::Rsa(key) => write_key_message(KeyType::Rsa, key.as_stored()),
         }
     }
 
@@ -109,6 +137,12 @@ impl PublicKey {
     pub const fn key_type(&self) -> KeyType {
         match &self.0 {
             Inner::Ed25519(_) => KeyType::Ed25519,
+            #[cfg(feature = "secp256k1")]
+            Inner::Secp256k1(_) => KeyType::Secp256k1,
+            #[cfg(feature = "ecdsa")]
+            Inner::Ecdsa(_) => KeyType::Ecdsa,
+            #[cfg(feature = "rsa")]
+            Inner::Rsa(_) => KeyType::Rsa,
         }
     }
 
@@ -117,6 +151,8 @@ impl PublicKey {
     pub const fn ed25519_bytes(&self) -> Option<&[u8; 32]> {
         match &self.0 {
             Inner::Ed25519(key) => Some(key.as_bytes()),
+            #[cfg(any(feature = "secp256k1", feature = "ecdsa", feature = "rsa"))]
+            _ => None,
         }
     }
 
@@ -133,13 +169,13 @@ impl PublicKey {
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
         match &self.0 {
             Inner::Ed25519(key) => key.verify(message, signature),
+            #[cfg(feature = "secp256k1")]
+            Inner::Secp256k1(key) => key.verify(message, signature),
+            #[cfg(feature = "ecdsa")]
+            Inner::Ecdsa(key) => key.verify(message, signature),
+            #[cfg(feature = "rsa")]
+            Inner::Rsa(key) => key.verify(message, signature),
         }
-    }
-}
-
-impl From<ed25519::Public> for PublicKey {
-    fn from(key: ed25519::Public) -> Self {
-        Self(Inner::Ed25519(key))
     }
 }
 
@@ -155,34 +191,25 @@ impl fmt::Debug for PublicKey {
 }
 
 /// Reads type and data of a public or private key message.
-pub(crate) fn read_key_message(message: &[u8]) -> Result<(KeyType, &[u8]), KeyError> {
+pub(super) fn read_key_message(message: &[u8]) -> Result<(KeyType, &[u8]), KeyError> {
     let (mut kind, mut data) = (None, None);
-    let mut rest = message;
-    while !rest.is_empty() {
-        let (tag, value) = read_varint(rest).ok_or(KeyError::Malformed)?;
-        rest = match tag {
-            0x08 => {
-                let (number, after) = read_varint(value).ok_or(KeyError::Malformed)?;
-                kind = Some(number);
-                after
-            }
-            0x12 => {
-                let (bytes, after) = read_prefixed(value).ok_or(KeyError::Malformed)?;
-                data = Some(bytes);
-                after
-            }
-            _ => return Err(KeyError::Malformed),
-        };
+    for field in Reader::new(message) {
+        let field = field?;
+        match field.number {
+            1 => kind = Some(field.as_i32()?),
+            2 => data = Some(field.as_bytes()?),
+            _ => {}
+        }
     }
     let kind = KeyType::from_number(kind.ok_or(KeyError::MissingField)?)?;
     Ok((kind, data.ok_or(KeyError::MissingField)?))
 }
 
-/// Writes a public or private key message.
-pub(crate) fn write_key_message(kind: KeyType, data: &[u8]) -> Vec<u8> {
-    let mut message = Vec::with_capacity(data.len().saturating_add(8));
-    message.extend_from_slice(&[0x08, kind.number(), 0x12]);
-    write_varint(&mut message, u64::try_from(data.len()).unwrap_or(u64::MAX));
-    message.extend_from_slice(data);
+/// Writes a public or private key message. The vector never grows, so no copy of a secret is left behind.
+pub(super) fn write_key_message(kind: KeyType, data: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(data.len().saturating_add(16));
+    Writer::new(&mut message)
+        .uint64(1, kind.number())
+        .bytes(2, data);
     message
 }

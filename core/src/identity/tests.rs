@@ -262,7 +262,7 @@ fn key_messages_that_are_not_keys() {
     );
     assert_eq!(
         read(&[8, 1, 0x12, 0xff, 0xff, 0xff, 0xff, 0x0f]),
-        Err(KeyError::Malformed)
+        Err(KeyError::Malformed(crate::wire::protobuf::Error::Truncated))
     );
     let whole = hex(ED25519_PUBLIC);
     for end in 0..whole.len() {

@@ -1,7 +1,8 @@
 //! The components of an address: codes, names and binary values.
 
 use super::Error;
-use crate::identity::{PeerId, read_prefixed, read_varint, write_varint};
+use crate::identity::PeerId;
+use crate::wire::varint;
 use alloc::vec::Vec;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -174,9 +175,9 @@ pub(super) fn by_name(name: &str) -> Option<(u32, &'static str, Layout)> {
 
 /// Appends one component.
 pub(super) fn write_component(out: &mut Vec<u8>, code: u32, layout: Layout, value: &[u8]) {
-    write_varint(out, u64::from(code));
+    varint::encode(u64::from(code), out);
     if layout == Layout::Prefixed {
-        write_varint(out, u64::try_from(value.len()).unwrap_or(u64::MAX));
+        varint::encode(u64::try_from(value.len()).unwrap_or(u64::MAX), out);
     }
     out.extend_from_slice(value);
 }
@@ -239,15 +240,11 @@ impl<'a> Protocol<'a> {
 
     /// Reads the first component of `bytes`; returns it and the rest.
     pub(super) fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), Error> {
-        let (code, rest) = read_varint(bytes).ok_or_else(|| varint_error(bytes))?;
+        let (code, rest) = number(bytes)?;
         let (code, name, layout) = by_code(code)?;
         let (value, rest) = match layout {
             Layout::Fixed(len) => rest.split_at_checked(len).ok_or(Error::Truncated)?,
-            Layout::Prefixed => {
-                let (len, body) = read_varint(rest).ok_or_else(|| varint_error(rest))?;
-                let len = usize::try_from(len).map_err(|_| Error::Truncated)?;
-                body.split_at_checked(len).ok_or(Error::Truncated)?
-            }
+            Layout::Prefixed => prefixed(rest)?,
         };
         let protocol = match code {
             421 => Self::P2p(PeerId::from_bytes(value)?),
@@ -356,13 +353,20 @@ impl<'a> Protocol<'a> {
     }
 }
 
-fn varint_error(bytes: &[u8]) -> Error {
-    let unfinished = bytes.len() < 10 && bytes.iter().all(|byte| byte & 0x80 != 0);
-    if unfinished {
-        Error::Truncated
-    } else {
-        Error::Varint
-    }
+/// Splits off a code or length.
+fn number(bytes: &[u8]) -> Result<(u64, &[u8]), Error> {
+    varint::split(bytes)
+        .map_err(|_| Error::Varint)?
+        .ok_or(Error::Truncated)
+}
+
+/// Splits off a length and that many bytes.
+fn prefixed(bytes: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+    let (len, body) = number(bytes)?;
+    usize::try_from(len)
+        .ok()
+        .and_then(|len| body.split_at_checked(len))
+        .ok_or(Error::Truncated)
 }
 
 fn port(value: &[u8]) -> Option<u16> {
@@ -395,8 +399,8 @@ fn unix_path(value: &[u8]) -> Option<&str> {
 
 /// A complete multihash with a digest of at most 64 bytes.
 fn multihash(value: &[u8]) -> Option<&[u8]> {
-    let (_code, rest) = read_varint(value)?;
-    let (digest, end) = read_prefixed(rest)?;
+    let (_code, rest) = number(value).ok()?;
+    let (digest, end) = prefixed(rest).ok()?;
     (digest.len() <= 64 && end.is_empty()).then_some(value)
 }
 

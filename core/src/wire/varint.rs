@@ -81,6 +81,18 @@ pub fn decode(input: &[u8]) -> Result<Option<(u64, usize)>, Error> {
     Ok(None)
 }
 
+/// Splits the varint at the start of `input` off: its value and the bytes behind it.
+///
+/// `None` means that the input ends inside the varint.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn split(input: &[u8]) -> Result<Option<(u64, &[u8])>, Error> {
+    let decoded = decode(input)?;
+    Ok(decoded.and_then(|(value, used)| Some((value, input.get(used..)?))))
+}
+
 /// Decodes a varint one byte at a time, for input that arrives in pieces that cannot be looked at again.
 ///
 /// ```
