@@ -1,0 +1,2 @@
+//! drywire and rust-libp2p on the same work.
+fn main() {}
