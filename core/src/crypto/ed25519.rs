@@ -42,11 +42,7 @@ mod dalek {
         SigningKey::from_bytes(secret).sign(message).to_bytes()
     }
 
-    pub(super) fn verify(
-        public: &[u8; 32],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Error> {
+    pub(super) fn verify(public: &[u8; 32], message: &[u8], signature: &[u8]) -> Result<(), Error> {
         let signature = Signature::from_slice(signature).map_err(|_| Error::Signature)?;
         VerifyingKey::from_bytes(public)
             .and_then(|key| key.verify(message, &signature))
@@ -65,11 +61,7 @@ mod aws_lc {
         signature.as_ref().try_into().map_err(|_| Error::Backend)
     }
 
-    pub(super) fn verify(
-        public: &[u8; 32],
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), Error> {
+    pub(super) fn verify(public: &[u8; 32], message: &[u8], signature: &[u8]) -> Result<(), Error> {
         UnparsedPublicKey::new(&ED25519, public)
             .verify(message, signature)
             .map_err(|_| Error::Signature)

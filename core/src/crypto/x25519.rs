@@ -1,9 +1,9 @@
 //! X25519 with keys of one's own.
 
 use super::{Backend, Error};
+use core::fmt;
 #[cfg(any(feature = "ring", feature = "rustcrypto"))]
 use curve25519_dalek::MontgomeryPoint;
-use core::fmt;
 use zeroize::Zeroizing;
 
 /// An X25519 key pair ([RFC 7748](https://www.rfc-editor.org/rfc/rfc7748)). The secret half is wiped when dropped.
