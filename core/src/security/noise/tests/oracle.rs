@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::protobuf::Writer;
+use rand_core::Rng;
 use snow::{params, resolvers::DefaultResolver, types};
 
 pub(super) struct Oracle {
@@ -59,7 +60,7 @@ struct Seeded(crate::seed::Rng);
 
 impl types::Random for Seeded {
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), snow::Error> {
-        rand_core::Rng::fill_bytes(&mut self.0, out);
+        self.0.fill_bytes(out);
         Ok(())
     }
 }
