@@ -42,6 +42,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod buffer;
+pub mod connection;
 pub mod crypto;
 pub mod identity;
 pub mod multiaddr;

@@ -93,6 +93,8 @@ pub enum StreamError {
     Truncated,
     /// A length prefix is no valid varint.
     BadFrame,
+    /// It could not even be asked for.
+    Open(OpenError),
     /// The connection ended.
     Connection(ConnectionError),
 }
@@ -109,6 +111,7 @@ impl fmt::Display for StreamError {
             Self::MessageTooLong => f.write_str("message too long"),
             Self::Truncated => f.write_str("the peer finished in the middle of a message"),
             Self::BadFrame => f.write_str("malformed length prefix"),
+            Self::Open(error) => error.fmt(f),
             Self::Connection(error) => write!(f, "connection ended: {error}"),
         }
     }

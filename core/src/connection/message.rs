@@ -11,6 +11,12 @@ use bytes::Bytes;
 use core::time::Duration;
 use smallvec::SmallVec;
 
+/// Commands a swarm may have on their way to one connection before it waits for
+/// [`ToSwarmMessage::Processed`]; the connection reports after a quarter of them.
+pub(crate) const COMMANDS_AT_ONCE: u32 = 64;
+/// Bytes a swarm may have on their way to, or queued in, one connection; reported after a quarter of them.
+pub(crate) const BYTES_AT_ONCE: u64 = 256 * 1024;
+
 /// A message from a connection to its swarm. Carry it to `Swarm::handle_message`, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToSwarm(pub(crate) ToSwarmMessage);
@@ -18,6 +24,26 @@ pub struct ToSwarm(pub(crate) ToSwarmMessage);
 /// A message from the swarm to one of its connections. Carry it to `Connection::handle_message`, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToConnection(pub(crate) ToConnectionMessage);
+
+impl ToSwarm {
+    /// Who the peer has proven to be, if this message tells that and asks for admission. For connections without a swarm.
+    #[must_use]
+    pub fn secured_peer(&self) -> Option<PeerId> {
+        match &self.0 {
+            ToSwarmMessage::Secured(secured) => Some(secured.peer),
+            _ => None,
+        }
+    }
+}
+
+impl ToConnection {
+    /// Lets the connection run with the given names and resources. For connections without a swarm, which admits with a
+    /// table and a lease of its own.
+    #[must_use]
+    pub const fn admit(table: Arc<InboundTable>, lease: Lease) -> Self {
+        Self(ToConnectionMessage::Admit { table, lease })
+    }
+}
 
 /// Who was met.
 #[derive(Clone, Debug, PartialEq)]

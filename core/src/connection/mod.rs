@@ -1,15 +1,50 @@
 //! One connection to one peer.
+//!
+//! A [`Connection`] has two faces. Outside is the pipe: [`recv_buf`](Connection::recv_buf) and
+//! [`handle_recv`](Connection::handle_recv) take what it delivers, [`poll_transmit`](Connection::poll_transmit) gives what
+//! it must carry. Inside are the streams: [`open`](Connection::open), [`stream`](Connection::stream) and the
+//! [`Event`]s. Beside them runs the conversation with the swarm, as opaque messages the host carries.
+//!
+//! # Phases
+//!
+//! | phase | what may happen | leaves it |
+//! |---|---|---|
+//! | upgrading | security is negotiated and the handshake runs, under one deadline | secured; any error; the deadline |
+//! | awaiting admission | the peer is known; at most 16 KiB wait unprocessed | `Admit`, `Refuse`, the deadline |
+//! | established | streams | `close`, idle for too long, GoAway with the last stream gone, a violation, the pipe's end |
+//! | closing | finished streams' bytes, then GoAway, within the closing deadline | all sent; the deadline; the pipe's end |
+//! | closed | nothing is sent or received; what had arrived can still be read | |
+//!
+//! # A host's turn
+//!
+//! Append what the pipe has to `recv_buf` (while it gives a buffer), `handle_recv`, drain `poll_event` and `poll_message`,
+//! let the application act, `poll_transmit` and write; then sleep until the pipe is readable (while `recv_buf` gives a
+//! buffer), writable (if `wants_transmit`), or `poll_timeout` has come.
 
+mod commands;
 mod config;
+mod delivery;
 mod error;
+mod event;
 mod id;
+mod machine;
 mod message;
+mod stream;
+mod streams;
 mod table;
+mod upgrade;
 
+#[cfg(test)]
+mod tests;
+
+pub use crate::mux::code;
 pub use config::{Config, ConnectedPoint, ConnectionStart, Direction, Security};
 pub use error::{ConnectionError, OpenError, StreamError};
-pub use crate::mux::code;
+pub use event::Event;
 pub use id::{ConnectionId, StreamId};
+pub use machine::{Connection, Transmit};
 pub use message::{StreamEnd, ToConnection, ToSwarm};
 pub(crate) use message::{SecuredPeer, ToConnectionMessage, ToSwarmMessage};
+pub use stream::{ReadError, Stream, WriteError};
+pub use streams::OpenOptions;
 pub use table::{Accept, InboundEntry, InboundTable, Slot, StreamKind, StreamOwner};

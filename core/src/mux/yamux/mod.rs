@@ -74,8 +74,9 @@ mod tests;
 
 pub use frame::{Flags, Header, Kind};
 pub use receive::Notice;
-pub use session::{Config, GoAway, Role, Session};
+pub use session::{Config, GoAway, OpenRefused, Role, Session};
 pub use stream::{ReceiveState, SendState, StreamState};
+pub use transmit::SentNotice;
 
 use core::fmt;
 

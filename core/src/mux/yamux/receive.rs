@@ -295,8 +295,9 @@ impl<X: Default> Session<X> {
             return Ok(None);
         };
         stream.reset = Some(code);
-        self.outbox.queued = self.outbox.queued.saturating_sub(stream.send.len());
+        let unsent = stream.send.len();
         stream.send.clear();
+        self.outbox.gone(unsent, stream.metered);
         let (id, wasted) = (stream.id, !stream.outbound && !stream.answered);
         self.by_id.remove(&id);
         if wasted {

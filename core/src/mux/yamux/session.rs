@@ -124,6 +124,7 @@ pub struct Session<X> {
     pub(super) growth_wanted: bool,
     pub(super) remote_going_away: bool,
     pub(super) going_away: bool,
+    said_go_away: bool,
 }
 
 impl<X> Session<X> {
@@ -153,6 +154,7 @@ impl<X> Session<X> {
             growth_wanted: false,
             remote_going_away: false,
             going_away: false,
+            said_go_away: false,
         }
     }
 
@@ -259,6 +261,23 @@ impl<X> Session<X> {
         self.outbox.queued
     }
 
+    /// Bytes written and not sent, over the streams marked with [`set_metered`](Self::set_metered).
+    #[must_use]
+    pub const fn metered_bytes(&self) -> usize {
+        self.outbox.metered
+    }
+
+    /// Counts the stream's queued bytes in [`metered_bytes`](Self::metered_bytes) from now on, or no longer.
+    pub fn set_metered(&mut self, place: usize, metered: bool) {
+        let Some(stream) = self.streams.get_mut(place) else { return };
+        if stream.metered != metered {
+            let queued = stream.send.len();
+            stream.metered = metered;
+            self.outbox.metered =
+                if metered { self.outbox.metered.saturating_add(queued) } else { self.outbox.metered.saturating_sub(queued) };
+        }
+    }
+
     /// The smallest recent round-trip time.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
@@ -290,11 +309,14 @@ impl<X> Session<X> {
         }
         push(stream);
         self.outbox.queued = self.outbox.queued.saturating_add(len);
+        if stream.metered {
+            self.outbox.metered = self.outbox.metered.saturating_add(len);
+        }
         self.list_data(place);
         true
     }
 
-    /// Asks for [`SentNotice::Space`](super::transmit::SentNotice) once the send queue is at most half of `limit`.
+    /// Asks for [`SentNotice::Space`](super::SentNotice::Space) once the send queue is at most half of `limit`.
     pub fn want_space(&mut self, place: usize) {
         if let Some(stream) = self.streams.get_mut(place) {
             stream.wants_space = true;
@@ -325,13 +347,26 @@ impl<X> Session<X> {
 
     /// Aborts the stream and forgets it. Tells the peer, unless the peer never heard of it or has aborted it itself.
     pub fn reset(&mut self, place: usize, code: u32) -> Option<X> {
-        let stream = self.streams.get(place)?;
-        let over = stream.reset.is_some() || stream.syn_pending || stream.is_finished();
-        let id = stream.id;
-        if !over {
-            self.outbox.resets.push_back((id, code));
-        }
+        self.abort(place, code);
         self.remove(place)
+    }
+
+    /// Aborts the stream but keeps its state, with nothing in it, until [`remove`](Self::remove).
+    pub fn abort(&mut self, place: usize, code: u32) {
+        let Some(stream) = self.streams.get_mut(place) else { return };
+        if stream.reset.is_none() && !stream.syn_pending && !stream.is_finished() {
+            self.outbox.resets.push_back((stream.id, code));
+        }
+        if stream.reset.is_none() {
+            stream.reset = Some(code);
+            self.by_id.remove(&stream.id);
+        }
+        let unsent = stream.send.len();
+        stream.send.clear();
+        stream.queue.clear(&mut self.held);
+        let metered = stream.metered;
+        self.outbox.gone(unsent, metered);
+        self.decoding.forget(place);
     }
 
     /// Forgets the stream without telling the peer. For streams that are finished or were reset by the peer.
@@ -407,9 +442,38 @@ impl<X> Session<X> {
         self.consumed(place, count);
     }
 
+    /// Stops opening and accepting streams, without telling the peer yet.
+    pub const fn refuse_new(&mut self) {
+        self.going_away = true;
+    }
+
+    /// Whether [`go_away`](Self::go_away) was called.
+    #[must_use]
+    pub const fn has_said_go_away(&self) -> bool {
+        self.said_go_away
+    }
+
+    /// Drops what a stream has queued to send, without telling the peer: the session ends anyway. What was received stays.
+    pub fn silence(&mut self, place: usize) {
+        let Some(stream) = self.streams.get_mut(place) else { return };
+        stream.send_state = SendState::FinSent;
+        let unsent = stream.send.len();
+        stream.send.clear();
+        let metered = stream.metered;
+        self.outbox.gone(unsent, metered);
+    }
+
+    /// Drops everything that waits to be sent but the streams' own data: nothing of it matters to a session that ends.
+    pub fn drop_control(&mut self) {
+        self.outbox.pongs.clear();
+        self.outbox.resets.clear();
+        self.round_trips.wanted = false;
+    }
+
     /// Stops opening and accepting streams; GoAway goes out ahead of everything else.
     pub const fn go_away(&mut self, reason: GoAway) {
         self.going_away = true;
+        self.said_go_away = true;
         self.outbox.go_away = Some(reason);
     }
 

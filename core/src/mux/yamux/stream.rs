@@ -42,6 +42,8 @@ pub struct StreamState<X> {
     pub(super) stopped: bool,
     /// Whether any data was sent on it, which makes a reset by the peer ordinary.
     pub(super) answered: bool,
+    /// Its queued bytes are counted apart.
+    pub(super) metered: bool,
     /// The writer waits for the queue to become at most half full.
     pub(super) wants_space: bool,
     /// The peer's reset, with its code.
@@ -81,6 +83,7 @@ impl<X> StreamState<X> {
             stopped: false,
             answered: false,
             wants_space: false,
+            metered: false,
             reset: None,
             priority: 128,
             control_listed: false,

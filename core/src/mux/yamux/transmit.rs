@@ -15,7 +15,8 @@ const WORTHWHILE: usize = 512;
 
 /// What sending has brought about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SentNotice {
+#[non_exhaustive]
+pub enum SentNotice {
     /// The queue of the stream that asked for it is at most half full.
     Space(usize),
     /// FIN went out.
@@ -34,8 +35,9 @@ pub(super) struct Outbox {
     /// Streams with data to send, by priority, the highest first.
     lanes: SmallVec<[Lane; 1]>,
     listed: usize,
-    /// Bytes in all send queues.
+    /// Bytes in all send queues, and in those of metered streams.
     pub(super) queued: usize,
+    pub(super) metered: usize,
     notices: VecDeque<SentNotice>,
 }
 
@@ -77,9 +79,17 @@ impl Outbox {
         }
     }
 
+    /// `count` bytes left a send queue.
+    pub(super) const fn gone(&mut self, count: usize, metered: bool) {
+        self.queued = self.queued.saturating_sub(count);
+        if metered {
+            self.metered = self.metered.saturating_sub(count);
+        }
+    }
+
     /// Takes a stream that is being forgotten off every list.
     pub(super) fn forget<X>(&mut self, place: usize, stream: &StreamState<X>) {
-        self.queued = self.queued.saturating_sub(stream.send.len());
+        self.gone(stream.send.len(), stream.metered);
         if stream.data_listed {
             self.unlist(place, stream.priority);
         }
@@ -152,7 +162,7 @@ impl<X> Session<X> {
     }
 
     /// What sending has brought about, one at a time.
-    pub(crate) fn poll_sent(&mut self) -> Option<SentNotice> {
+    pub fn poll_sent(&mut self) -> Option<SentNotice> {
         self.outbox.notices.pop_front()
     }
 
@@ -240,7 +250,7 @@ impl<X> Session<X> {
             stream.answered = true;
             stream.send_credit = stream.send_credit.saturating_sub(length);
             stream.turn_left = stream.turn_left.saturating_sub(count);
-            self.outbox.queued = self.outbox.queued.saturating_sub(count);
+            self.outbox.gone(count, stream.metered);
             if stream.wants_space && stream.send.len() <= space_at {
                 stream.wants_space = false;
                 self.outbox.notices.push_back(SentNotice::Space(place));

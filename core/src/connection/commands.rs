@@ -1,0 +1,106 @@
+//! What the swarm tells the connection to do.
+
+use super::{
+    Connection,
+    error::StreamError,
+    id::StreamId,
+    message::{StreamEnd, ToConnection, ToConnectionMessage, ToSwarmMessage},
+    streams::OpenOptions,
+    table::{StreamKind, StreamOwner},
+};
+use crate::{
+    mux::{code, yamux::GoAway},
+    time::Instant,
+};
+use bytes::Bytes;
+
+impl Connection {
+    /// Takes a message of the swarm.
+    pub fn handle_message(&mut self, now: Instant, message: ToConnection) {
+        use ToConnectionMessage as Message;
+        self.advance_clock(now);
+        match message.0 {
+            Message::Admit { table, lease } => self.admitted(table, lease),
+            Message::Refuse(reason) | Message::Close(reason) => self.close_with(reason, GoAway::Normal),
+            Message::Table(table) => {
+                if table.version() > self.table.version() {
+                    self.table = table;
+                }
+            }
+            Message::Lease(lease) => self.leased(lease),
+            Message::KeepAlive(keep_alive) => {
+                self.keep_alive = keep_alive;
+                self.check_idle();
+            }
+            Message::Open { stream, slot, names, kind, background } => {
+                let options = OpenOptions { background, priority: None };
+                let owner = StreamOwner::Protocol(slot);
+                if let Err(error) = self.open_stream(Some(stream), owner, names, kind, options) {
+                    let end = StreamEnd::Failed(StreamError::Open(error));
+                    self.tell_swarm(ToSwarmMessage::Ended { stream, end });
+                }
+                self.note_command();
+            }
+            Message::Send { stream, bytes } => self.send_for_swarm(stream, bytes),
+            Message::Finish { stream } => {
+                if let Some(place) = self.place_of(stream) {
+                    self.session.finish(place);
+                    self.settle(place);
+                }
+                self.note_command();
+            }
+            Message::Reset { stream, code } => {
+                if let Some(place) = self.place_of(stream) {
+                    self.session.abort(place, code);
+                    self.forget(place);
+                }
+                self.note_command();
+            }
+            Message::Consumed { stream } => {
+                self.consumed(stream);
+                self.note_command();
+            }
+            Message::HandOver { stream } => {
+                if let Some(place) = self.place_of(stream) {
+                    self.hand_over(place);
+                }
+                self.note_command();
+            }
+        }
+    }
+
+    fn send_for_swarm(&mut self, stream: StreamId, bytes: Bytes) {
+        let len = bytes.len();
+        let mut queued = 0;
+        if let Some(place) = self.place_of(stream) {
+            let before = self.session.metered_bytes();
+            match self.kind_of(place) {
+                Some(StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len })
+                    if u32::try_from(len).is_ok_and(|len| len > max_len) || u32::try_from(len).is_err() =>
+                {
+                    self.fail_stream(place, StreamError::MessageTooLong, code::NO_ERROR);
+                }
+                kind => {
+                    if let Some(StreamKind::Framed { .. }) = kind {
+                        self.write_length_prefix(place, len);
+                    }
+                    self.session.write_shared(place, bytes);
+                    queued = self.session.metered_bytes().saturating_sub(before);
+                }
+            }
+        }
+        self.note_sent(len, queued);
+    }
+
+    fn hand_over(&mut self, place: usize) {
+        let Some(stream) = self.session.stream_mut(place) else { return };
+        let extra = &mut stream.extra;
+        extra.owner = StreamOwner::Host;
+        extra.kind = StreamKind::Raw;
+        extra.read_interest = true;
+        let id = extra.id;
+        self.session.set_metered(place, false);
+        self.events.push_back(super::Event::HandedOver { stream: id });
+        self.deliver(place);
+    }
+}

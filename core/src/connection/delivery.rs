@@ -1,0 +1,170 @@
+//! From a stream's bytes to what its owner sees: chunks, framed messages, whole bodies.
+
+use super::{
+    Connection, Event,
+    error::StreamError,
+    id::StreamId,
+    message::ToSwarmMessage,
+    table::{StreamKind, StreamOwner},
+};
+use crate::{
+    mux::{code, yamux},
+    wire::varint,
+};
+use bytes::Bytes;
+
+/// The longest chunk of a raw stream given to a protocol at once, in bytes.
+const CHUNK: usize = 64 * 1024;
+/// The longest length prefix of a framed message: 32 bits.
+const LENGTH_PREFIX: usize = 5;
+
+/// What a stream has for its reader.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// A chunk or a whole message.
+    Bytes(Bytes),
+    /// Not yet.
+    Nothing,
+    /// The peer finished and everything was read.
+    End,
+}
+
+impl Connection {
+    /// The next chunk (of at most `max` bytes) or message of a stream.
+    pub(super) fn next_bytes(&mut self, place: usize, max: usize) -> Result<Next, StreamError> {
+        let Some(stream) = self.session.stream(place) else { return Ok(Next::Nothing) };
+        let finished = stream.receive_state() == yamux::ReceiveState::FinReceived;
+        let readable = stream.readable();
+        let nothing = if finished { Next::End } else { Next::Nothing };
+        match stream.extra.kind {
+            StreamKind::Raw => Ok(self.session.pop(place, max).map_or(nothing, Next::Bytes)),
+            StreamKind::Framed { max_len } => {
+                if readable == 0 {
+                    return Ok(nothing);
+                }
+                let max_len = usize::try_from(max_len).unwrap_or(usize::MAX);
+                let prefix = self.session.peek(place, LENGTH_PREFIX);
+                let prefix = prefix.get(..LENGTH_PREFIX).unwrap_or(prefix);
+                let Some((len, used)) = varint::decode(prefix).map_err(|_| StreamError::BadFrame)? else {
+                    return match (finished, prefix.len() == LENGTH_PREFIX) {
+                        (_, true) => Err(StreamError::MessageTooLong),
+                        (true, false) => Err(StreamError::Truncated),
+                        (false, false) => Ok(Next::Nothing),
+                    };
+                };
+                let len = usize::try_from(len).ok().filter(|len| *len <= max_len).ok_or(StreamError::MessageTooLong)?;
+                if readable.saturating_sub(used) < len {
+                    if finished {
+                        return Err(StreamError::Truncated);
+                    }
+                    self.gather(place, len);
+                    return Ok(Next::Nothing);
+                }
+                self.session.consume(place, used);
+                Ok(self.session.take(place, len).map_or(Next::Nothing, Next::Bytes))
+            }
+            StreamKind::ToEnd { max_len } => {
+                let max_len = usize::try_from(max_len).unwrap_or(usize::MAX);
+                if readable > max_len {
+                    return Err(StreamError::MessageTooLong);
+                }
+                if !finished {
+                    self.gather(place, max_len);
+                    return Ok(Next::Nothing);
+                }
+                if stream.extra.end_seen {
+                    return Ok(Next::End);
+                }
+                let whole = self.session.take(place, readable).unwrap_or_default();
+                if let Some(stream) = self.session.stream_mut(place) {
+                    stream.extra.end_seen = true;
+                }
+                Ok(Next::Bytes(whole))
+            }
+        }
+    }
+
+    /// A message of `len` bytes is incomplete: a long one needs more credit than the window gives.
+    fn gather(&mut self, place: usize, len: usize) {
+        let window = usize::try_from(yamux::INITIAL_WINDOW).unwrap_or(usize::MAX);
+        if len >= window / 2 {
+            self.session.credit_unread(place);
+        }
+    }
+
+    /// Something new can be read on a stream whose protocol is agreed, or its end was reached: its owner hears of it.
+    pub(super) fn deliver(&mut self, place: usize) {
+        let Some(stream) = self.session.stream_mut(place) else { return };
+        if stream.extra.detached {
+            return self.settle(place);
+        }
+        let StreamOwner::Protocol(_) = stream.extra.owner else {
+            if stream.readable() == 0 && stream.receive_state() == yamux::ReceiveState::Open {
+                return;
+            }
+            if let StreamKind::Framed { .. } | StreamKind::ToEnd { .. } = stream.extra.kind {
+                self.gather_for_host(place);
+            }
+            return self.notify_readable(place);
+        };
+        if stream.extra.undelivered || stream.extra.remote_end_reported {
+            return self.settle(place);
+        }
+        let id = stream.extra.id;
+        match self.next_bytes(place, CHUNK) {
+            Ok(Next::Bytes(bytes)) => {
+                if let Some(stream) = self.session.stream_mut(place) {
+                    stream.extra.undelivered = true;
+                }
+                self.tell_swarm(ToSwarmMessage::Data { stream: id, bytes });
+            }
+            Ok(Next::Nothing) => {}
+            Ok(Next::End) => {
+                if let Some(stream) = self.session.stream_mut(place) {
+                    stream.extra.remote_end_reported = true;
+                }
+                self.tell_swarm(ToSwarmMessage::RemoteFinished { stream: id });
+                self.settle(place);
+            }
+            Err(error) => self.fail_stream(place, error, code::PROTOCOL_VIOLATION),
+        }
+    }
+
+    /// The swarm has taken the last message of a stream.
+    pub(super) fn consumed(&mut self, id: StreamId) {
+        let Some(place) = self.place_of(id) else { return };
+        if let Some(stream) = self.session.stream_mut(place) {
+            stream.extra.undelivered = false;
+            self.deliver(place);
+        }
+    }
+
+    /// A host-owned stream of messages gathers long ones without waiting for the reader.
+    fn gather_for_host(&mut self, place: usize) {
+        let Some(stream) = self.session.stream(place) else { return };
+        if let StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len } = stream.extra.kind
+            && stream.readable() <= usize::try_from(max_len).unwrap_or(usize::MAX).saturating_add(LENGTH_PREFIX)
+        {
+            self.gather(place, usize::try_from(max_len).unwrap_or(usize::MAX));
+        }
+    }
+
+    pub(super) fn notify_readable(&mut self, place: usize) {
+        if let Some(stream) = self.session.stream_mut(place)
+            && core::mem::take(&mut stream.extra.read_interest)
+            && !core::mem::replace(&mut stream.extra.readable_queued, true)
+        {
+            self.events.push_back(Event::Readable { stream: stream.extra.id });
+        }
+    }
+
+    pub(super) fn notify_writable(&mut self, place: usize) {
+        if let Some(stream) = self.session.stream_mut(place)
+            && !stream.extra.detached
+            && !core::mem::replace(&mut stream.extra.writable_queued, true)
+        {
+            stream.extra.write_interest = false;
+            self.events.push_back(Event::Writable { stream: stream.extra.id });
+        }
+    }
+}

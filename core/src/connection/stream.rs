@@ -1,0 +1,279 @@
+//! A stream in the hands of its host.
+
+use super::{
+    Connection,
+    delivery::Next,
+    error::StreamError,
+    id::StreamId,
+    table::StreamKind,
+};
+use crate::{
+    multistream::ProtocolName,
+    mux::{code, yamux::SendState},
+};
+use bytes::{Buf, Bytes};
+use core::fmt;
+
+/// Why nothing could be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Nothing has arrived; an [`Event::Readable`](super::Event::Readable) follows.
+    Blocked,
+    /// The stream failed.
+    Stream(StreamError),
+}
+
+/// Why nothing could be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The send queue is full; an [`Event::Writable`](super::Event::Writable) follows.
+    Blocked,
+    /// The stream was finished by this side: own misuse.
+    Finished,
+    /// The stream failed.
+    Stream(StreamError),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked => f.write_str("nothing to read yet"),
+            Self::Stream(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ReadError {}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocked => f.write_str("the send queue is full"),
+            Self::Finished => f.write_str("the stream was finished"),
+            Self::Stream(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for WriteError {}
+
+/// A short-lived view of one stream of a connection, from [`Connection::stream`].
+///
+/// After [`Event::Failed`](super::Event::Failed) or [`Event::Reset`](super::Event::Reset), what had arrived can still be
+/// read, then the error shows; [`release`](Self::release) the stream when done with it.
+#[derive(Debug)]
+pub struct Stream<'a> {
+    pub(super) connection: &'a mut Connection,
+    pub(super) place: usize,
+}
+
+impl Stream<'_> {
+    /// The stream's name.
+    #[must_use]
+    pub fn id(&self) -> Option<StreamId> {
+        self.connection.session.stream(self.place).map(|stream| stream.extra.id)
+    }
+
+    /// The agreed protocol; `None` while it is negotiated.
+    #[must_use]
+    pub fn protocol(&self) -> Option<&ProtocolName> {
+        self.connection.session.stream(self.place)?.extra.protocol.as_ref()
+    }
+
+    /// The next chunk of at most `max` bytes (raw streams) or the next whole message, without a copy where it can be;
+    /// `Ok(None)` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Blocked`] if nothing is there yet, or why the stream failed.
+    pub fn read(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        self.check_readable()?;
+        match self.connection.next_bytes(self.place, max.max(1)) {
+            Ok(Next::Bytes(bytes)) => {
+                self.connection.note_read();
+                Ok(Some(bytes))
+            }
+            Ok(Next::End) => {
+                self.end_seen();
+                Ok(None)
+            }
+            Ok(Next::Nothing) => Err(self.nothing_to_read()),
+            Err(error) => {
+                self.connection.fail_stream(self.place, error.clone(), code::PROTOCOL_VIOLATION);
+                Err(ReadError::Stream(error))
+            }
+        }
+    }
+
+    /// Copies what has arrived into `buffer` and returns how much; `Ok(0)` at the end, if `buffer` is not empty. For raw
+    /// streams; on others it reads bytes across message borders.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn read_into(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        self.check_readable()?;
+        let count = self.connection.session.read_into(self.place, buffer);
+        if count > 0 || buffer.is_empty() {
+            self.connection.note_read();
+            return Ok(count);
+        }
+        if self.connection.is_at_end(self.place) {
+            self.end_seen();
+            return Ok(0);
+        }
+        Err(self.nothing_to_read())
+    }
+
+    /// Queues a copy of as much of `data` as there is room for; returns how much that was. On a framed stream, `data` is
+    /// one whole message and is queued entirely.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::Blocked`] if there is no room, or why writing is no longer possible.
+    pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        let count = self.room_for(data.len())?;
+        self.write_prefix(count);
+        self.connection.session.write_copy(self.place, data.get(..count).unwrap_or(data));
+        self.connection.note_write();
+        Ok(count)
+    }
+
+    /// The same without a copy: takes from the front of `data` what there is room for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`write`](Self::write).
+    pub fn write_bytes(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
+        let count = self.room_for(data.len())?;
+        self.write_prefix(count);
+        self.connection.session.write_shared(self.place, data.slice(..count));
+        data.advance(count);
+        self.connection.note_write();
+        Ok(count)
+    }
+
+    /// Half-closes: the peer reads the end after what is queued. Reading goes on. Doing it twice does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why the stream failed, if it has.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        self.check_alive()?;
+        self.connection.session.finish(self.place);
+        self.connection.note_write();
+        Ok(())
+    }
+
+    /// Stops reading: what still arrives is discarded. Yamux cannot tell the peer; credit goes on being returned, so that
+    /// the peer is not stalled.
+    pub fn stop(&mut self) {
+        self.connection.session.stop(self.place);
+        self.end_seen();
+    }
+
+    /// Aborts both directions, telling the peer `code` (see [`code`]), and forgets the stream. No event follows.
+    pub fn reset(&mut self, code: u32) {
+        self.connection.session.abort(self.place, code);
+        self.connection.forget(self.place);
+        self.connection.note_write();
+    }
+
+    /// Lets go of the stream. If this side has finished, what it wrote is still sent and the peer may finish in its own
+    /// time; otherwise the stream is reset. No event follows.
+    pub fn release(&mut self) {
+        self.connection.release(self.place);
+        self.connection.note_write();
+    }
+
+    /// Sets the priority: streams of a higher one send first. 128 is the middle.
+    pub fn set_priority(&mut self, priority: u8) {
+        self.connection.session.set_priority(self.place, priority);
+    }
+
+    /// Whether nothing that was written still waits to be sent.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.connection.session.stream(self.place).is_none_or(|stream| stream.queued() == 0)
+    }
+
+    fn check_readable(&mut self) -> Result<(), ReadError> {
+        let Some(stream) = self.connection.session.stream(self.place) else { return Err(ReadError::Blocked) };
+        match &stream.extra.error {
+            Some(error) if stream.readable() == 0 && !self.connection.is_at_end(self.place) => {
+                Err(ReadError::Stream(error.clone()))
+            }
+            _ if stream.extra.is_negotiating() => Err(self.nothing_to_read()),
+            _ => Ok(()),
+        }
+    }
+
+    fn nothing_to_read(&mut self) -> ReadError {
+        let Some(stream) = self.connection.session.stream_mut(self.place) else { return ReadError::Blocked };
+        if let Some(error) = &stream.extra.error {
+            return ReadError::Stream(error.clone());
+        }
+        stream.extra.read_interest = true;
+        ReadError::Blocked
+    }
+
+    fn end_seen(&mut self) {
+        if let Some(stream) = self.connection.session.stream_mut(self.place) {
+            stream.extra.end_seen = true;
+            self.connection.settle(self.place);
+        }
+    }
+
+    fn check_alive(&self) -> Result<(), WriteError> {
+        let Some(stream) = self.connection.session.stream(self.place) else { return Err(WriteError::Finished) };
+        match &stream.extra.error {
+            Some(error) => Err(WriteError::Stream(error.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn room_for(&mut self, len: usize) -> Result<usize, WriteError> {
+        self.check_alive()?;
+        let (config, session) = (&self.connection.config, &mut self.connection.session);
+        let queued_by_all = session.queued_bytes();
+        let Some(stream) = session.stream_mut(self.place) else { return Err(WriteError::Finished) };
+        if stream.send_state() != SendState::Open {
+            return Err(WriteError::Finished);
+        }
+        let own = config.stream_send_queue.saturating_sub(stream.queued());
+        let all = config.connection_send_queue.saturating_sub(queued_by_all);
+        let room = own.min(all);
+        let whole = match stream.extra.kind {
+            StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len } => {
+                if u32::try_from(len).is_ok_and(|len| len <= max_len) {
+                    true
+                } else {
+                    return Err(WriteError::Stream(StreamError::MessageTooLong));
+                }
+            }
+            StreamKind::Raw => false,
+        };
+        if (room == 0 && len > 0) || !stream.extra.may_write() {
+            stream.extra.write_interest = true;
+            if own == 0 {
+                session.want_space(self.place);
+            } else if all == 0 {
+                self.connection.blocked.insert(self.place);
+            }
+            return Err(WriteError::Blocked);
+        }
+        Ok(if whole { len } else { len.min(room) })
+    }
+
+    fn write_prefix(&mut self, len: usize) {
+        let framed = |stream: &crate::mux::yamux::StreamState<_>| {
+            let extra: &super::streams::StreamExtra = &stream.extra;
+            matches!(extra.kind, StreamKind::Framed { .. })
+        };
+        if self.connection.session.stream(self.place).is_some_and(framed) {
+            self.connection.write_length_prefix(self.place, len);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Two connections over a byte pipe, in virtual time.
+//!
+//! The pipe delays, cuts what it carries into pieces of any size, stalls, and can end at any byte: with a FIN one way, a
+//! reset both ways, or silence. The pair runs like a careful host: it drains every poll, then sleeps until the next
+//! delivery or deadline. It stops after a bounded number of turns.
+
+use drywire::{
+    connection::{
+        Accept, Config, ConnectedPoint, Connection, ConnectionId, ConnectionStart, Event, InboundEntry, InboundTable,
+        OpenOptions, ReadError, Security, StreamId, StreamKind, StreamOwner, ToConnection, WriteError,
+    },
+    crypto::Provider,
+    identity::Keypair,
+    multistream::ProtocolName,
+    resource::Lease,
+    security::{noise, plaintext},
+    seed::Seed,
+    time::{Instant, earliest},
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+/// How a pair is secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secure {
+    /// `/noise`.
+    Noise,
+    /// `/plaintext/2.0.0`.
+    Plaintext,
+}
+
+/// How one direction of the pipe ends after a number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The receiver sees the end of the stream; the other direction goes on.
+    Fin,
+    /// Both sides lose the pipe.
+    Reset,
+    /// Nothing more arrives, and nobody is told.
+    Stall,
+}
+
+/// One direction of the pipe.
+#[derive(Debug, Default)]
+struct Direction {
+    in_flight: VecDeque<(Instant, u8)>,
+    carried: usize,
+    cut: Option<(usize, Cut)>,
+    fin_at: Option<Instant>,
+    fin_delivered: bool,
+    stalled: bool,
+}
+
+/// One end.
+#[derive(Debug)]
+pub struct Side {
+    /// The connection.
+    pub connection: Connection,
+    /// Everything it told, in order, with the time.
+    pub events: Vec<(Instant, Event)>,
+    /// Whether admission is granted as soon as it is asked for.
+    pub admits: bool,
+    table: Arc<InboundTable>,
+    lease: Lease,
+    /// How many non-empty transmissions it made.
+    pub sends: usize,
+    /// How many bytes it sent.
+    pub bytes_sent: usize,
+    /// Everything it sent, for comparing runs.
+    pub wire: Vec<u8>,
+}
+
+/// Two connections and the pipe between them. Index 0 dialed, index 1 listened.
+#[derive(Debug)]
+pub struct Pair {
+    /// The two ends.
+    pub sides: [Side; 2],
+    directions: [Direction; 2],
+    /// Virtual time.
+    pub now: Instant,
+    /// One way.
+    pub delay: Duration,
+    /// The sizes of the pieces in which bytes are delivered, used in turn; empty: all at once.
+    pub pieces: Vec<usize>,
+    next_piece: usize,
+    /// How much each transmission may append.
+    pub limit: usize,
+}
+
+/// How to make a [`Pair`].
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Security.
+    pub secure: Secure,
+    /// Of both connections.
+    pub config: Config,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Names the listener and the dialer accept, owned by the host.
+    pub names: Vec<(&'static str, StreamKind)>,
+    /// What each connection is leased.
+    pub lease: Lease,
+    /// One way.
+    pub delay: Duration,
+    /// See [`Pair::pieces`].
+    pub pieces: Vec<usize>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            secure: Secure::Noise,
+            config: Config::default(),
+            seed: 1,
+            names: vec![
+                ("/raw", StreamKind::Raw),
+                ("/framed", StreamKind::Framed { max_len: 1 << 20 }),
+                ("/to-end", StreamKind::ToEnd { max_len: 1 << 20 }),
+            ],
+            lease: Lease::new(1 << 20, 256),
+            delay: Duration::from_millis(10),
+            pieces: vec![],
+        }
+    }
+}
+
+impl Setup {
+    /// Makes the pair; nothing has been sent yet.
+    pub fn pair(&self) -> Pair {
+        let side = |index: u64| {
+            let seed = Seed::for_tests(self.seed).derive(if index == 0 { "dialer" } else { "listener" });
+            let keypair = Keypair::ed25519_from_seed(&seed.derive("identity"));
+            let security = match self.secure {
+                Secure::Noise => Security::Noise(
+                    noise::Local::new(Provider::ring(), &keypair, &seed.derive("noise")).expect("ring works"),
+                ),
+                Secure::Plaintext => Security::InsecurePlaintext(plaintext::Local::new(&keypair.public())),
+            };
+            let remote = "/memory/1".parse().expect("valid");
+            let point = if index == 0 { ConnectedPoint::dialed(remote, None) } else { ConnectedPoint::accepted(remote, None) };
+            let config = Arc::new(self.config.clone());
+            let start = ConnectionStart::new(ConnectionId::new(index), point, config, security, seed.derive("connection"));
+            let entries = self.names.iter().map(|(name, kind)| InboundEntry {
+                name: ProtocolName::from_static(name),
+                accept: Accept::new(*kind).max_streams(u32::MAX).host_owned(),
+                owner: StreamOwner::Host,
+            });
+            Side {
+                connection: start.start(Instant::ZERO),
+                events: vec![],
+                admits: true,
+                table: Arc::new(InboundTable::new(1, entries.collect())),
+                lease: self.lease,
+                sends: 0,
+                bytes_sent: 0,
+                wire: vec![],
+            }
+        };
+        Pair {
+            sides: [side(0), side(1)],
+            directions: Default::default(),
+            now: Instant::ZERO,
+            delay: self.delay,
+            pieces: self.pieces.clone(),
+            next_piece: 0,
+            limit: 256 * 1024,
+        }
+    }
+
+    /// Makes the pair and runs it until both ends are established.
+    ///
+    /// # Panics
+    ///
+    /// If that does not happen.
+    pub fn established(&self) -> Pair {
+        let mut pair = self.pair();
+        let up = pair.run_until(|pair| pair.sides.iter().all(|side| side.connection.is_open()));
+        assert!(up, "not established: {:?}", pair.sides.each_ref().map(|side| side.connection.error()));
+        pair
+    }
+}
+
+impl Pair {
+    /// Ends the direction from side `from` after it has carried `bytes` bytes.
+    pub fn cut(&mut self, from: usize, bytes: usize, cut: Cut) {
+        self.directions[from].cut = Some((bytes, cut));
+    }
+
+    /// Holds back what side `from` sends, or lets it go again.
+    pub fn stall(&mut self, from: usize, stalled: bool) {
+        self.directions[from].stalled = stalled;
+    }
+
+    /// One turn of both hosts. False if nothing happened.
+    pub fn turn(&mut self) -> bool {
+        let mut progress = false;
+        for index in [0, 1] {
+            progress |= self.deliver(index);
+            progress |= self.drain(index);
+            progress |= self.transmit(index);
+            progress |= self.drain(index);
+        }
+        progress
+    }
+
+    /// Runs until `done`, jumping over idle time; false if the pair went quiet (or did not within 200,000 turns) first.
+    pub fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        for _ in 0..200_000 {
+            if done(self) {
+                return true;
+            }
+            if !self.turn() && !self.sleep(Instant::FAR_FUTURE) {
+                return done(self);
+            }
+        }
+        panic!("the pair never becomes quiet");
+    }
+
+    /// Runs until nothing is left to happen but deadlines later than `limit` from now.
+    pub fn settle_for(&mut self, limit: Duration) {
+        let end = self.now + limit;
+        for _ in 0..200_000 {
+            if !self.turn() && !self.sleep(end) {
+                self.now = end;
+                return;
+            }
+        }
+        panic!("the pair never becomes quiet");
+    }
+
+    /// Jumps to the next delivery or deadline not after `end`; false if there is none.
+    fn sleep(&mut self, end: Instant) -> bool {
+        let mut next = None;
+        for index in [0, 1] {
+            let direction = &self.directions[1 - index];
+            if !direction.stalled {
+                let fin = direction.fin_at.filter(|_| !direction.fin_delivered);
+                next = earliest(next, earliest(direction.in_flight.front().map(|(at, _)| *at), fin));
+            }
+            next = earliest(next, self.sides[index].connection.poll_timeout());
+        }
+        let Some(next) = next.filter(|next| *next <= end) else { return false };
+        let moved = next > self.now;
+        self.now = self.now.max(next);
+        for side in &mut self.sides {
+            if side.connection.poll_timeout().is_some_and(|at| at <= self.now) {
+                side.connection.handle_timeout(self.now);
+            }
+        }
+        // A deadline that stays due although nothing moves would spin for ever.
+        moved || next == self.now
+    }
+
+    fn deliver(&mut self, to: usize) -> bool {
+        let direction = &mut self.directions[1 - to];
+        if direction.stalled {
+            return false;
+        }
+        let mut due = direction.in_flight.iter().take_while(|(at, _)| *at <= self.now).count();
+        let connection = &mut self.sides[to].connection;
+        let mut progress = false;
+        while due > 0 {
+            let piece = if self.pieces.is_empty() { due } else { self.pieces[self.next_piece % self.pieces.len()].max(1) };
+            let Some(buffer) = connection.recv_buf() else { break };
+            let room = buffer.capacity() - buffer.len();
+            let count = piece.min(due).min(room);
+            buffer.extend(direction.in_flight.drain(..count).map(|(_, byte)| byte));
+            self.next_piece = self.next_piece.wrapping_add(1);
+            due -= count;
+            connection.handle_recv(self.now);
+            progress = true;
+        }
+        let ended = direction.fin_at.is_some_and(|at| at <= self.now) && direction.in_flight.is_empty();
+        if ended && !direction.fin_delivered {
+            direction.fin_delivered = true;
+            connection.handle_eof(self.now);
+            progress = true;
+        }
+        progress
+    }
+
+    fn drain(&mut self, index: usize) -> bool {
+        let side = &mut self.sides[index];
+        let mut progress = false;
+        while let Some(message) = side.connection.poll_message() {
+            progress = true;
+            if message.secured_peer().is_some() && side.admits {
+                let admit = ToConnection::admit(side.table.clone(), side.lease);
+                side.connection.handle_message(self.now, admit);
+            }
+        }
+        while let Some(event) = side.connection.poll_event() {
+            progress = true;
+            side.events.push((self.now, event));
+        }
+        progress
+    }
+
+    fn transmit(&mut self, index: usize) -> bool {
+        let side = &mut self.sides[index];
+        if !side.connection.wants_transmit() {
+            return false;
+        }
+        let mut out = Vec::new();
+        let transmit = side.connection.poll_transmit(self.now, &mut out, self.limit);
+        side.sends += usize::from(!out.is_empty());
+        side.bytes_sent += out.len();
+        side.wire.extend(&out);
+        let arrival = self.now + self.delay;
+        let progress = !out.is_empty() || transmit.shutdown;
+        let direction = &mut self.directions[index];
+        let mut lost = false;
+        for byte in out {
+            match direction.cut {
+                Some((at, cut)) if direction.carried >= at => match cut {
+                    Cut::Fin => direction.fin_at = direction.fin_at.or(Some(arrival)),
+                    Cut::Reset => lost = true,
+                    Cut::Stall => {}
+                },
+                _ => {
+                    direction.carried += 1;
+                    direction.in_flight.push_back((arrival, byte));
+                }
+            }
+        }
+        if transmit.shutdown {
+            direction.fin_at = direction.fin_at.or(Some(arrival));
+        }
+        if lost {
+            for side in &mut self.sides {
+                side.connection.handle_lost(self.now, "connection reset".into());
+            }
+        }
+        progress
+    }
+
+    /// Opens a stream from side `index`.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub fn open(&mut self, index: usize, name: &'static str, kind: StreamKind) -> StreamId {
+        let name = ProtocolName::from_static(name);
+        self.sides[index].connection.open(self.now, &[name], kind, OpenOptions::default()).expect("may open")
+    }
+
+    /// Writes as much as there is room for.
+    pub fn write(&mut self, index: usize, stream: StreamId, data: &[u8]) -> usize {
+        match self.sides[index].connection.stream(stream).map(|mut stream| stream.write(data)) {
+            Some(Ok(count)) => count,
+            Some(Err(WriteError::Blocked)) => 0,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Half-closes.
+    ///
+    /// # Panics
+    ///
+    /// If the stream is gone.
+    pub fn finish(&mut self, index: usize, stream: StreamId) {
+        self.sides[index].connection.stream(stream).expect("exists").finish().expect("alive");
+    }
+
+    /// Reads everything there is: the bytes, and how it stands then: `Ok(true)` at the end, `Ok(false)` before it.
+    pub fn read(&mut self, index: usize, stream: StreamId) -> (Vec<u8>, Result<bool, ReadError>) {
+        let mut bytes = Vec::new();
+        loop {
+            let Some(mut stream) = self.sides[index].connection.stream(stream) else { return (bytes, Ok(true)) };
+            match stream.read(usize::MAX) {
+                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+                Ok(None) => return (bytes, Ok(true)),
+                Err(ReadError::Blocked) => return (bytes, Ok(false)),
+                Err(error) => return (bytes, Err(error)),
+            }
+        }
+    }
+
+    /// The streams the peer of side `index` opened, in order.
+    pub fn inbound(&self, index: usize) -> Vec<StreamId> {
+        let inbound = |(_, event): &(Instant, Event)| match event {
+            Event::Inbound { stream, .. } => Some(*stream),
+            _ => None,
+        };
+        self.sides[index].events.iter().filter_map(inbound).collect()
+    }
+
+    /// When side `index` told the first event for which `matches` holds.
+    pub fn time_of(&self, index: usize, matches: impl Fn(&Event) -> bool) -> Option<Instant> {
+        self.sides[index].events.iter().find(|(_, event)| matches(event)).map(|(at, _)| *at)
+    }
+}
