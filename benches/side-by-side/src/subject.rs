@@ -1,0 +1,82 @@
+//! Which implementation is measured.
+
+use std::fmt;
+
+use drywire_interop::Options;
+
+/// An implementation and how it is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Implementation {
+    Libp2p,
+    /// rust-libp2p with `V1Lazy` negotiation of streams, its nearest to an optimistic stream.
+    Libp2pLazy,
+}
+
+impl Implementation {
+    pub(crate) const ALL: [Self; 2] = [Self::Libp2p, Self::Libp2pLazy];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Libp2p => "libp2p",
+            Self::Libp2pLazy => "libp2p-lazy",
+        }
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|implementation| implementation.name() == name)
+    }
+
+    pub(crate) fn options(self) -> Options {
+        Options {
+            lazy_negotiation: self == Self::Libp2pLazy,
+            ..Options::bare()
+        }
+    }
+}
+
+/// Runs `$function::<P>(..)` with the peer type of the implementation.
+macro_rules! with_peer {
+    ($implementation:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        match $implementation {
+            Implementation::Libp2p | Implementation::Libp2pLazy => {
+                $function::<drywire_interop::Libp2pPeer>($($argument),*)
+            }
+        }
+    };
+}
+pub(crate) use with_peer;
+
+/// Who is client and who is server: `libp2p` for both, or `client:server`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    pub(crate) client: Implementation,
+    pub(crate) server: Implementation,
+}
+
+impl Subject {
+    /// Whether the bars are meant for it: they are for drywire, not for rust-libp2p in another set-up.
+    pub(crate) fn is_judged(self) -> bool {
+        ![self.client, self.server]
+            .iter()
+            .all(|end| matches!(end, Implementation::Libp2p | Implementation::Libp2pLazy))
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (client, server) = name.split_once(':').unwrap_or((name, name));
+        Some(Self {
+            client: Implementation::parse(client)?,
+            server: Implementation::parse(server)?,
+        })
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.client == self.server {
+            true => f.pad(self.client.name()),
+            false => f.pad(&format!("{}:{}", self.client.name(), self.server.name())),
+        }
+    }
+}
