@@ -20,7 +20,7 @@
 //! |---|---|---|
 //! | 6 | `node` | a swarm and its connections in one object, for single-threaded hosts |
 //! | 5 | `protocol` | ping, identify, streams |
-//! | 4 | `swarm` | peers, address book, dials, listeners, admission; the `Protocol` trait |
+//! | 4 | [`swarm`] | peers, address book, dials, listeners, admission; the `Protocol` trait |
 //! | 3 | `connection` | one peer connection: negotiate, secure, multiplex, streams |
 //! | 2 | [`multistream`], [`security`], [`mux`], [`resource`] | the layer machines |
 //! | 1 | [`wire`], [`identity`], [`multiaddr`], [`record`], [`crypto`] | values and codecs |
@@ -52,5 +52,6 @@ pub mod record;
 pub mod resource;
 pub mod security;
 pub mod seed;
+pub mod swarm;
 pub mod time;
 pub mod wire;

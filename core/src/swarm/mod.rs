@@ -1,0 +1,576 @@
+//! The swarm: peers, addresses, dials, listeners, limits, and the protocols that live on the connections.
+//!
+//! A [`Swarm`] owns no connection and no socket. It tells its host what to do by [`Action`]s; connections and swarm talk
+//! by messages that the host carries. Each connection may run on a thread of its own.
+//!
+//! | the host | calls |
+//! |---|---|
+//! | accepted a socket | [`handle_accept`](Swarm::handle_accept), starts the connection it gets |
+//! | carried out [`Action::Dial`] | [`handle_dialed`](Swarm::handle_dialed), starts the connection it gets |
+//! | took a message out of a connection | [`handle_message`](Swarm::handle_message) |
+//! | dropped a connection and its socket | [`handle_closed`](Swarm::handle_closed) |
+//! | carried out [`Action::Listen`], [`Action::Resolve`] | [`handle_listener`](Swarm::handle_listener), [`handle_resolved`](Swarm::handle_resolved) |
+//! | learnt the machine's own addresses, the time of day | [`handle_interfaces`](Swarm::handle_interfaces), [`handle_wall_clock`](Swarm::handle_wall_clock) |
+//! | reached [`poll_timeout`](Swarm::poll_timeout) | [`handle_timeout`](Swarm::handle_timeout) |
+//!
+//! After any of these, and any command, drain [`poll_action`](Swarm::poll_action) and [`poll_event`](Swarm::poll_event).
+//! Calls may come in any order: one that does not fit changes nothing.
+//!
+//! # Protocols
+//!
+//! What the node does on its connections are [`Protocol`]s: machines that are told [`Input`]s and act through their
+//! [`Context`]. A set of them is made by [`protocols!`](crate::protocols). A stream has one owner. What a protocol owns
+//! arrives at [`Protocol::handle`] as whole messages; what the host owns is read and written on its connection, and never
+//! comes here.
+//!
+//! # Limits
+//!
+//! Every limit is in [`Config`] and finite. What is refused leaves nothing behind.
+
+mod action;
+mod address_book;
+mod admission;
+mod config;
+mod connections;
+mod context;
+mod dial;
+mod error;
+mod event;
+mod event_queue;
+mod hash;
+mod listeners;
+mod macros;
+mod messages;
+mod protocol;
+mod reachability;
+mod sources;
+mod state;
+mod timers;
+
+pub use action::{
+    Action, ListenerId, ListenerUpdate, LookupKind, ResolveId, Resolved, TransportError,
+};
+pub use address_book::AddressSource;
+pub use config::{
+    AddressBookConfig, Config, ConnectionLimits, DialConfig, QueueConfig, Rate, SecurityConfig,
+};
+pub use context::{ConnectionInfo, Context, EventPermit};
+pub use dial::{
+    AddressFailure, AttemptError, AttemptId, DialCondition, DialError, DialId, DialOptions, rank,
+};
+pub use error::{AcceptError, ListenError, OpenStreamError, Refused, SendError};
+pub use event::Event;
+pub use macros::ProtocolSet;
+pub use protocol::{Input, Protocol, StreamRef};
+
+use crate::{
+    connection::{
+        ConnectedPoint, ConnectionError, ConnectionId, ConnectionStart, Security, Slot,
+        ToConnection, ToSwarm,
+    },
+    identity::{Keypair, PeerId},
+    multiaddr::Multiaddr,
+    multistream::ProtocolName,
+    security::{self, noise, plaintext},
+    seed::Seed,
+    time::{Instant, UnixTime, earliest},
+};
+use alloc::{
+    collections::{BTreeSet, VecDeque},
+    vec::Vec,
+};
+use core::net::IpAddr;
+use dial::Caller;
+use state::{Broadcast, Delivery, State, Targeted};
+
+/// Peers, addresses, dials, listeners and limits of a node, with its protocols `P`. See the [module](self).
+#[derive(Debug)]
+pub struct Swarm<P: Protocol> {
+    state: State,
+    protocols: P,
+    /// Events of the protocols, for which the state's queue has marks.
+    protocol_events: VecDeque<P::Event>,
+}
+
+impl<P: Protocol> Swarm<P> {
+    /// A node with this key and these protocols. `seed` is the source of all its randomness, `now` the first time it
+    /// hears of, `unix` the time of day then.
+    ///
+    /// # Errors
+    /// [`security::Error`] if the crypto backend cannot make this node's keys.
+    pub fn new(
+        config: Config,
+        keypair: Keypair,
+        protocols: P,
+        seed: Seed,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<Self, security::Error> {
+        let security = match config.security {
+            SecurityConfig::Noise(provider) => Security::Noise(noise::Local::new(
+                provider,
+                &keypair,
+                &seed.derive("security"),
+            )?),
+            SecurityConfig::InsecurePlaintext => {
+                Security::InsecurePlaintext(plaintext::Local::new(&keypair.public()))
+            }
+        };
+        let state = State::new(config, security, keypair, P::SLOTS, seed, now, unix);
+        let mut swarm = Self {
+            state,
+            protocols,
+            protocol_events: VecDeque::new(),
+        };
+        let events = &mut swarm.protocol_events;
+        swarm
+            .protocols
+            .start(&mut Context::new(&mut swarm.state, &mut |event| {
+                events.push_back(event)
+            }));
+        swarm.state.starting = None;
+        swarm.run();
+        Ok(swarm)
+    }
+
+    // What happens outside
+
+    /// A listener has accepted a connection. Cheap: nothing is computed, and what is refused leaves no trace.
+    ///
+    /// # Errors
+    /// [`Refused`] says why not; close the socket.
+    pub fn handle_accept(
+        &mut self,
+        now: Instant,
+        point: ConnectedPoint,
+    ) -> Result<ConnectionStart, Refused> {
+        self.state.advance(now);
+        let start = self.state.accept(point);
+        self.run();
+        start
+    }
+
+    /// An attempt of [`Action::Dial`] is over. `None` means that the connection is not wanted (any more): close the
+    /// socket.
+    pub fn handle_dialed(
+        &mut self,
+        now: Instant,
+        attempt: AttemptId,
+        result: Result<ConnectedPoint, TransportError>,
+    ) -> Option<ConnectionStart> {
+        self.state.advance(now);
+        let point = result.as_ref().ok().cloned();
+        let connection = self.state.attempt_connected(attempt, result);
+        let start = connection
+            .zip(point)
+            .map(|(connection, point)| self.state.connection_start(connection, point));
+        self.run();
+        start
+    }
+
+    /// A connection says something. Messages of one connection must come in their order.
+    pub fn handle_message(&mut self, now: Instant, connection: ConnectionId, message: ToSwarm) {
+        self.state.advance(now);
+        self.state.message(connection, message.0);
+        self.run();
+    }
+
+    /// The host has dropped a connection and its socket; nothing more will come of it. Needed for every connection that
+    /// was started, or given by [`handle_accept`](Self::handle_accept) or [`handle_dialed`](Self::handle_dialed) and
+    /// never started. May come without a last message of the connection, and twice.
+    pub fn handle_closed(&mut self, now: Instant, connection: ConnectionId) {
+        self.state.advance(now);
+        let reason = ConnectionError::Lost("dropped by the host".into());
+        self.state.connection_down(connection, reason);
+        self.run();
+        self.state.connection_removed(connection);
+        self.run();
+    }
+
+    /// Something became of a listener.
+    pub fn handle_listener(&mut self, now: Instant, listener: ListenerId, update: ListenerUpdate) {
+        self.state.advance(now);
+        self.state.listener_update(listener, update);
+        self.run();
+    }
+
+    /// The resolver has answered [`Action::Resolve`].
+    pub fn handle_resolved(
+        &mut self,
+        now: Instant,
+        lookup: ResolveId,
+        answer: Result<Resolved, TransportError>,
+    ) {
+        self.state.advance(now);
+        self.state.lookup_answered(lookup, answer);
+        self.run();
+    }
+
+    /// The IP addresses of the machine's interfaces, loopback among them: what a listener on an unspecified address
+    /// stands for. Call it at the start and whenever they change. At most 64 are used.
+    pub fn handle_interfaces(&mut self, now: Instant, interfaces: Vec<IpAddr>) {
+        self.state.advance(now);
+        self.state.listeners.set_interfaces(interfaces);
+        self.state.review_listen_addresses();
+        self.run();
+    }
+
+    /// What the calendar says now. Not needed while the clock runs true: the swarm counts on from what it was told.
+    pub fn handle_wall_clock(&mut self, now: Instant, unix: UnixTime) {
+        self.state.advance(now);
+        self.state.wall_clock = (self.state.now, unix);
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Early and repeated calls do no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.state.advance(now);
+        while let Some(timer) = self.state.timers.pop_due(self.state.now) {
+            self.state.fire(timer);
+            self.run();
+        }
+        if self
+            .protocols
+            .poll_timeout()
+            .is_some_and(|at| at <= self.state.now)
+        {
+            self.state.broadcast(Broadcast::Timeout);
+        }
+        self.run();
+    }
+
+    /// The host does not know this action: what stands behind it fails as [`TransportError::Unsupported`].
+    pub fn handle_unsupported(&mut self, now: Instant, action: Action) {
+        match action {
+            Action::Dial { attempt, .. } => {
+                let _ = self.handle_dialed(now, attempt, Err(TransportError::Unsupported));
+            }
+            Action::Listen { listener, .. } => {
+                let update = ListenerUpdate::Closed(Some(TransportError::Unsupported));
+                self.handle_listener(now, listener, update);
+            }
+            Action::Resolve { lookup, .. } => {
+                self.handle_resolved(now, lookup, Err(TransportError::Unsupported));
+            }
+            Action::StopListen { listener } => {
+                self.handle_listener(now, listener, ListenerUpdate::Closed(None));
+            }
+            Action::ToConnection(connection, _) => self.handle_closed(now, connection),
+            Action::CancelDial { .. } | Action::PauseAccept | Action::ResumeAccept => {}
+        }
+    }
+
+    // Commands
+
+    /// Dials. [`Event::Dialed`] or [`Event::DialFailed`] follows, once.
+    ///
+    /// # Errors
+    /// [`DialError`] tells why nothing was begun; no event follows then.
+    pub fn dial(&mut self, now: Instant, options: DialOptions) -> Result<DialId, DialError> {
+        self.state.advance(now);
+        let dial = self.state.dial(options, Caller::Host);
+        self.run();
+        dial
+    }
+
+    /// Gives up a dial of the host; no event follows. Others who wait for the same peer are not concerned; with the last
+    /// one gone, all attempts are cancelled. Returns whether there was such a dial.
+    pub fn cancel_dial(&mut self, now: Instant, dial: DialId) -> bool {
+        self.state.advance(now);
+        let found = self.state.cancel_dial(dial, Caller::Host);
+        self.run();
+        found
+    }
+
+    /// Listens. [`Event::Listening`] follows for each address, and in the end one [`Event::ListenerClosed`].
+    ///
+    /// # Errors
+    /// [`ListenError`] tells why nothing was begun.
+    pub fn listen(&mut self, now: Instant, address: Multiaddr) -> Result<ListenerId, ListenError> {
+        self.state.advance(now);
+        let listener = self.state.listen(address);
+        self.run();
+        listener
+    }
+
+    /// Stops a listener. Its connections stay. Returns whether there is such a listener.
+    pub fn stop_listening(&mut self, now: Instant, listener: ListenerId) -> bool {
+        self.state.advance(now);
+        let found = self.state.stop_listener(listener);
+        self.run();
+        found
+    }
+
+    /// Closes every connection to a peer, in good order. Returns how many.
+    pub fn disconnect(&mut self, now: Instant, peer: &PeerId) -> usize {
+        self.state.advance(now);
+        let known = self
+            .state
+            .peers
+            .get(peer)
+            .map(|peer| peer.connections.clone());
+        let connections = known.unwrap_or_default();
+        for connection in &connections {
+            self.state
+                .close_connection(*connection, ConnectionError::Closed);
+        }
+        self.run();
+        connections.len()
+    }
+
+    /// Closes one connection in good order.
+    pub fn close(&mut self, now: Instant, connection: ConnectionId) {
+        self.state.advance(now);
+        self.state
+            .close_connection(connection, ConnectionError::Closed);
+        self.run();
+    }
+
+    /// Ends the node in good order: listeners stop, dials fail, connections are told and closed.
+    /// [`Event::ShutdownComplete`] comes when all are gone.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.state.advance(now);
+        self.state.shut_down();
+        self.run();
+    }
+
+    /// Has nothing to do with a peer any more: closes its connections, dials it no more, admits it no more.
+    pub fn deny_peer(&mut self, now: Instant, peer: PeerId) {
+        self.state.advance(now);
+        self.state.deny_peer(peer);
+        self.run();
+    }
+
+    /// Takes [`deny_peer`](Self::deny_peer) back. Returns whether the peer was denied.
+    pub fn allow_peer(&mut self, peer: &PeerId) -> bool {
+        self.state.denied_peers.remove(peer)
+    }
+
+    /// Accepts from, and dials, no address of a network: all that share its first `prefix` bits. Connections that are
+    /// there stay.
+    pub fn deny_network(&mut self, network: IpAddr, prefix: u8) {
+        let network = (network.to_canonical(), prefix);
+        if !self.state.denied_networks.contains(&network) {
+            self.state.denied_networks.push(network);
+        }
+    }
+
+    /// Takes [`deny_network`](Self::deny_network) back. Returns whether this network was denied.
+    pub fn allow_network(&mut self, network: IpAddr, prefix: u8) -> bool {
+        let network = (network.to_canonical(), prefix);
+        let before = self.state.denied_networks.len();
+        self.state
+            .denied_networks
+            .retain(|denied| *denied != network);
+        self.state.denied_networks.len() < before
+    }
+
+    /// Remembers an address of a peer until [`remove_address`](Self::remove_address). Returns whether it was new.
+    pub fn add_address(&mut self, now: Instant, peer: PeerId, address: &Multiaddr) -> bool {
+        self.state.advance(now);
+        let new = self
+            .state
+            .learn_address(peer, address, AddressSource::Manual, None);
+        self.run();
+        new
+    }
+
+    /// Forgets an address of a peer, whoever told it.
+    pub fn remove_address(&mut self, peer: PeerId, address: &Multiaddr) {
+        self.state.book.remove(peer, address);
+    }
+
+    /// This node is reachable from outside at this address.
+    pub fn add_external_address(&mut self, now: Instant, address: &Multiaddr) {
+        self.state.advance(now);
+        self.state.external_confirmed(address);
+        self.run();
+    }
+
+    /// This node is no longer reachable from outside at this address.
+    pub fn remove_external_address(&mut self, now: Instant, address: &Multiaddr) {
+        self.state.advance(now);
+        self.state.external_expired(address);
+        self.run();
+    }
+
+    /// Runs a command on the protocols, with the context of the whole set. For one protocol of a set, use the method of
+    /// the set that [`protocols!`](crate::protocols) made for it.
+    pub fn with<R>(
+        &mut self,
+        now: Instant,
+        run: impl FnOnce(&mut P, &mut Context<'_, P::Event>) -> R,
+    ) -> R {
+        self.state.advance(now);
+        let events = &mut self.protocol_events;
+        let mut emit = |event| events.push_back(event);
+        let result = run(
+            &mut self.protocols,
+            &mut Context::new(&mut self.state, &mut emit),
+        );
+        self.run();
+        result
+    }
+
+    // Polls
+
+    /// The next thing to do, `None` when there is nothing.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let state = &mut self.state;
+        if let Some(action) = state.actions.pop_front() {
+            return Some(action);
+        }
+        let paused = state.wants_accept_paused();
+        if state.accept_paused != paused {
+            state.accept_paused = paused;
+            return Some(if paused {
+                Action::PauseAccept
+            } else {
+                Action::ResumeAccept
+            });
+        }
+        let (connection, message) = state.connections.pop_message()?;
+        Some(Action::ToConnection(connection, ToConnection(message)))
+    }
+
+    /// The next thing that happened, `None` when there is nothing.
+    pub fn poll_event(&mut self) -> Option<Event<P::Event>> {
+        match self.state.events.pop()?.into_event() {
+            Some(event) => Some(event),
+            None => self.protocol_events.pop_front().map(Event::Protocol),
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); not later than now while actions or events wait.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.state.has_output() {
+            return Some(self.state.now);
+        }
+        earliest(self.state.timers.next(), self.protocols.poll_timeout())
+    }
+
+    // What is
+
+    /// Who this node is.
+    #[must_use]
+    pub const fn local_peer_id(&self) -> PeerId {
+        self.state.local_peer
+    }
+
+    /// The protocols. Commands go through [`with`](Self::with).
+    #[must_use]
+    pub const fn protocols(&self) -> &P {
+        &self.protocols
+    }
+
+    /// The addresses this node listens on, those of the interfaces in place of unspecified ones.
+    #[must_use]
+    pub fn listen_addresses(&self) -> &[Multiaddr] {
+        self.state.listeners.addresses()
+    }
+
+    /// The listeners, with the addresses each is bound to.
+    pub fn listeners(&self) -> impl Iterator<Item = (ListenerId, &[Multiaddr])> {
+        self.state
+            .listeners
+            .iter()
+            .map(|(id, listener)| (id, listener.bound.as_slice()))
+    }
+
+    /// The addresses at which this node is known to be reachable from outside.
+    #[must_use]
+    pub fn external_addresses(&self) -> &[Multiaddr] {
+        self.state.listeners.external()
+    }
+
+    /// The connections that are up, the oldest first.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionInfo> {
+        let entries = self.state.connections.iter();
+        entries.filter_map(|(id, entry)| ConnectionInfo::of(id, entry))
+    }
+
+    /// One connection, if it is up.
+    #[must_use]
+    pub fn connection(&self, connection: ConnectionId) -> Option<ConnectionInfo> {
+        ConnectionInfo::of(connection, self.state.connections.get(connection)?)
+    }
+
+    /// Connections there are, in whatever phase, until [`handle_closed`](Self::handle_closed).
+    #[must_use]
+    pub fn connection_count(&self) -> usize {
+        self.state.connections.len()
+    }
+
+    /// The peers with a connection that is up, in the order of their ids.
+    #[must_use]
+    pub fn connected_peers(&self) -> BTreeSet<PeerId> {
+        self.connections().map(|info| info.peer).collect()
+    }
+
+    /// Whether a peer has a connection that is up.
+    #[must_use]
+    pub fn is_connected(&self, peer: &PeerId) -> bool {
+        self.state.peers.contains_key(peer)
+    }
+
+    /// What a connected peer supports, if that is known.
+    #[must_use]
+    pub fn peer_protocols(&self, peer: &PeerId) -> Option<&[ProtocolName]> {
+        self.state.peers.get(peer)?.protocols.as_deref()
+    }
+
+    /// The addresses known of a peer, best first.
+    #[must_use]
+    pub fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.state.book.addresses(self.state.now, peer)
+    }
+
+    /// Peers of whom the address book knows an address.
+    #[must_use]
+    pub fn known_peers(&self) -> usize {
+        self.state.book.len()
+    }
+
+    /// The names this node accepts, in the order they were registered.
+    pub fn accepted_names(&self) -> impl Iterator<Item = &ProtocolName> {
+        self.state.table.entries().iter().map(|entry| &entry.name)
+    }
+
+    /// Events lost because the host did not collect them.
+    #[must_use]
+    pub const fn dropped_events(&self) -> u64 {
+        self.state.events.dropped()
+    }
+
+    /// Accepted sockets that were [`Refused`].
+    #[must_use]
+    pub const fn refusals(&self) -> u64 {
+        self.state.refusals
+    }
+
+    /// Tells the protocols what waits to be told, until nothing is left.
+    fn run(&mut self) {
+        while let Some(delivery) = self.state.next_delivery() {
+            let events = &mut self.protocol_events;
+            let mut emit = |event| events.push_back(event);
+            let mut cx = Context::new(&mut self.state, &mut emit);
+            match delivery {
+                Delivery::One(slot, Targeted::Message { stream, bytes }) => {
+                    self.protocols
+                        .handle(slot, Input::Message { stream, bytes }, &mut cx);
+                    self.state.consumed(stream);
+                }
+                Delivery::One(slot, input) => {
+                    if let Some(input) = input.as_input() {
+                        self.protocols.handle(slot, input, &mut cx);
+                    }
+                }
+                Delivery::All(input) => {
+                    for slot in 0..P::SLOTS {
+                        self.protocols.handle(Slot(slot), input.as_input(), &mut cx);
+                    }
+                }
+            }
+        }
+    }
+}
