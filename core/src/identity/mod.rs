@@ -13,6 +13,8 @@ mod der;
 mod ecdsa;
 mod ed25519;
 mod error;
+#[cfg(feature = "interop")]
+mod interop;
 mod keypair;
 pub(crate) mod multibase;
 mod peer_id;
@@ -21,6 +23,10 @@ mod public_key;
 mod rsa;
 #[cfg(feature = "secp256k1")]
 mod secp256k1;
+#[cfg(test)]
+mod key_type_tests;
+#[cfg(all(test, feature = "interop"))]
+mod oracle_tests;
 #[cfg(test)]
 mod tests;
 

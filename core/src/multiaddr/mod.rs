@@ -8,6 +8,8 @@
 //! ids, and nothing after a `unix` path, which is absolute.
 
 mod error;
+#[cfg(feature = "interop")]
+mod interop;
 mod protocol;
 mod scope;
 #[cfg(test)]
