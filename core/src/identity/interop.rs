@@ -7,7 +7,10 @@ use super::{KeyError, Keypair, PeerId, PeerIdError, PublicKey};
 use zeroize::Zeroizing;
 
 impl From<PeerId> for libp2p_identity::PeerId {
-    #[expect(clippy::expect_used, reason = "our rules for peer ids are a subset of that crate's; tests compare them")]
+    #[expect(
+        clippy::expect_used,
+        reason = "our rules for peer ids are a subset of that crate's; tests compare them"
+    )]
     fn from(peer: PeerId) -> Self {
         Self::from_bytes(peer.as_bytes()).expect("a valid peer id")
     }
@@ -22,9 +25,13 @@ impl TryFrom<libp2p_identity::PeerId> for PeerId {
 }
 
 impl From<&PublicKey> for libp2p_identity::PublicKey {
-    #[expect(clippy::expect_used, reason = "our rules for keys are a subset of that crate's; tests compare them")]
+    #[expect(
+        clippy::expect_used,
+        reason = "our rules for keys are a subset of that crate's; tests compare them"
+    )]
     fn from(key: &PublicKey) -> Self {
-        Self::try_decode_protobuf(&key.to_protobuf()).expect("a valid key of a type enabled there too")
+        Self::try_decode_protobuf(&key.to_protobuf())
+            .expect("a valid key of a type enabled there too")
     }
 }
 
@@ -37,9 +44,13 @@ impl TryFrom<&libp2p_identity::PublicKey> for PublicKey {
 }
 
 impl From<&Keypair> for libp2p_identity::Keypair {
-    #[expect(clippy::expect_used, reason = "our rules for keys are a subset of that crate's; tests compare them")]
+    #[expect(
+        clippy::expect_used,
+        reason = "our rules for keys are a subset of that crate's; tests compare them"
+    )]
     fn from(keypair: &Keypair) -> Self {
-        Self::from_protobuf_encoding(&keypair.to_protobuf()).expect("a valid key of a type enabled there too")
+        Self::from_protobuf_encoding(&keypair.to_protobuf())
+            .expect("a valid key of a type enabled there too")
     }
 }
 

@@ -32,20 +32,34 @@ const RSA_MESSAGE: &[u8] = b"signed by an RSA key";
 #[test]
 fn a_key_type_that_is_not_compiled_in_is_unsupported() {
     let types = [
-        (KeyType::Secp256k1, SECP256K1_PUBLIC, SECP256K1_PRIVATE, cfg!(feature = "secp256k1")),
-        (KeyType::Ecdsa, ECDSA_PUBLIC, ECDSA_PRIVATE, cfg!(feature = "ecdsa")),
+        (
+            KeyType::Secp256k1,
+            SECP256K1_PUBLIC,
+            SECP256K1_PRIVATE,
+            cfg!(feature = "secp256k1"),
+        ),
+        (
+            KeyType::Ecdsa,
+            ECDSA_PUBLIC,
+            ECDSA_PRIVATE,
+            cfg!(feature = "ecdsa"),
+        ),
         (KeyType::Rsa, RSA_PUBLIC, RSA_PRIVATE, cfg!(feature = "rsa")),
     ];
     for (kind, public, private, supported) in types {
         let refused = Some(KeyError::Unsupported(kind));
         let expected = if supported { None } else { refused.clone() };
         assert_eq!(PublicKey::from_protobuf(&hex(public)).err(), expected);
-        let expected = if supported && kind != KeyType::Rsa { None } else { refused };
+        let expected = if supported && kind != KeyType::Rsa {
+            None
+        } else {
+            refused
+        };
         assert_eq!(Keypair::from_protobuf(&hex(private)).err(), expected);
     }
 }
 
-/// T12, for keys whose signatures are DER: no flipped bit of the signature, the key or the message is accepted.
+/// T12 (RUSTSEC-2019-0004), for keys whose signatures are DER: no flipped bit of the signature, the key or the message is accepted.
 #[cfg(any(feature = "secp256k1", feature = "ecdsa", feature = "rsa"))]
 fn no_flipped_bit_is_accepted(public: &PublicKey, message: &[u8], signature: &[u8]) {
     assert_eq!(public.verify(message, signature), Ok(()));
@@ -56,13 +70,25 @@ fn no_flipped_bit_is_accepted(public: &PublicKey, message: &[u8], signature: &[u
         flipped
     };
     for bit in 0..signature.len() * 8 {
-        assert_eq!(public.verify(message, &flip(signature, bit)), refused, "signature bit {bit}");
+        assert_eq!(
+            public.verify(message, &flip(signature, bit)),
+            refused,
+            "signature bit {bit}"
+        );
     }
     for bit in 0..message.len() * 8 {
-        assert_eq!(public.verify(&flip(message, bit), signature), refused, "message bit {bit}");
+        assert_eq!(
+            public.verify(&flip(message, bit), signature),
+            refused,
+            "message bit {bit}"
+        );
     }
     for end in 0..signature.len() {
-        assert_eq!(public.verify(message, &signature[..end]), refused, "cut to {end}");
+        assert_eq!(
+            public.verify(message, &signature[..end]),
+            refused,
+            "cut to {end}"
+        );
     }
     assert_eq!(public.verify(message, &[signature, &[0]].concat()), refused);
     let key = public.to_protobuf();
@@ -73,21 +99,30 @@ fn no_flipped_bit_is_accepted(public: &PublicKey, message: &[u8], signature: &[u
         }
     }
     for end in 0..key.len() {
-        assert!(PublicKey::from_protobuf(&key[..end]).is_err(), "key cut to {end}");
+        assert!(
+            PublicKey::from_protobuf(&key[..end]).is_err(),
+            "key cut to {end}"
+        );
     }
 }
 
 #[cfg(any(feature = "secp256k1", feature = "ecdsa"))]
 fn vector_and_signatures(public: &str, private: &str) -> Keypair {
     let pair = Keypair::from_protobuf(&hex(private)).unwrap();
-    assert_eq!(pair.public(), PublicKey::from_protobuf(&hex(public)).unwrap());
+    assert_eq!(
+        pair.public(),
+        PublicKey::from_protobuf(&hex(public)).unwrap()
+    );
     assert_eq!(pair.public().to_protobuf(), hex(public));
     assert_eq!(pair.to_protobuf().as_slice(), hex(private));
     assert_eq!(pair.sign(b"x"), pair.sign(b"x"), "deterministic");
     no_flipped_bit_is_accepted(&pair.public(), b"message", &pair.sign(b"message"));
     let message = hex(private);
     for end in 0..message.len() {
-        assert!(Keypair::from_protobuf(&message[..end]).is_err(), "private key cut to {end}");
+        assert!(
+            Keypair::from_protobuf(&message[..end]).is_err(),
+            "private key cut to {end}"
+        );
     }
     pair
 }
@@ -100,7 +135,11 @@ mod secp256k1 {
     #[test]
     fn vector_of_the_specification() {
         let pair = vector_and_signatures(SECP256K1_PUBLIC, SECP256K1_PRIVATE);
-        assert_eq!(pair.public().to_protobuf().len(), 37, "short enough to be inlined");
+        assert_eq!(
+            pair.public().to_protobuf().len(),
+            37,
+            "short enough to be inlined"
+        );
         assert_eq!(pair.peer_id().public_key(), Some(pair.public()));
         assert_eq!(pair.ed25519_secret(), None);
         assert_eq!(pair.public().ed25519_bytes(), None);
@@ -114,10 +153,16 @@ mod secp256k1 {
             let pair = Keypair::generate_secp256k1(&mut rng);
             let signature = Signature::from_der(&pair.sign(b"m")).unwrap();
             assert_eq!(signature.normalize_s(), signature);
-            assert_eq!(pair.public().verify(b"m", signature.to_der().as_bytes()), Ok(()));
+            assert_eq!(
+                pair.public().verify(b"m", signature.to_der().as_bytes()),
+                Ok(())
+            );
             let high = Signature::from_scalars(*signature.r(), -*signature.s()).unwrap();
             assert_ne!(high, signature);
-            assert_eq!(pair.public().verify(b"m", high.to_der().as_bytes()), Err(InvalidSignature));
+            assert_eq!(
+                pair.public().verify(b"m", high.to_der().as_bytes()),
+                Err(InvalidSignature)
+            );
         }
     }
 
@@ -134,7 +179,11 @@ mod secp256k1 {
         assert_eq!(read(point.as_bytes()), Ok(pair.public()));
         let invalid = Err(KeyError::Invalid(KeyType::Secp256k1));
         for tag in (0..=255u8).filter(|tag| *tag != 2 && *tag != 3) {
-            assert_eq!(read(&[&[tag], &compressed[5..]].concat()), invalid, "tag {tag}");
+            assert_eq!(
+                read(&[&[tag], &compressed[5..]].concat()),
+                invalid,
+                "tag {tag}"
+            );
         }
         assert_eq!(read(&[]), invalid);
         assert_eq!(read(&[0]), invalid);
@@ -153,7 +202,10 @@ mod ecdsa {
     #[test]
     fn vector_of_the_specification() {
         let pair = vector_and_signatures(ECDSA_PUBLIC, ECDSA_PRIVATE);
-        assert!(pair.public().to_protobuf().len() > 42, "hashed into the peer id");
+        assert!(
+            pair.public().to_protobuf().len() > 42,
+            "hashed into the peer id"
+        );
         assert_eq!(pair.peer_id().public_key(), None);
         assert!(pair.peer_id().to_base58().starts_with("Qm"));
     }
@@ -186,7 +238,11 @@ mod ecdsa {
         assert_eq!(read(&[scalar, curve]), peer);
         assert_eq!(read(&[scalar]), peer);
         assert_eq!(read(&[scalar, point, curve]), invalid);
-        assert_eq!(read(&[scalar, &[0xa0, 3, 6, 1, 0]]), invalid, "another curve");
+        assert_eq!(
+            read(&[scalar, &[0xa0, 3, 6, 1, 0]]),
+            invalid,
+            "another curve"
+        );
         let mut other = point.to_vec();
         *other.last_mut().unwrap() ^= 1;
         assert_eq!(read(&[scalar, curve, &other]), Err(KeyError::Mismatch));
@@ -224,7 +280,9 @@ mod rsa {
         let algorithm = hex("300d06092a864886f70d0101010500");
         let stored = element(0x30, &[algorithm, element(3, &bits)].concat());
         let mut message = vec![];
-        crate::wire::protobuf::Writer::new(&mut message).uint64(1, 0).bytes(2, &stored);
+        crate::wire::protobuf::Writer::new(&mut message)
+            .uint64(1, 0)
+            .bytes(2, &stored);
         message
     }
 
@@ -238,7 +296,8 @@ mod rsa {
         number
     }
 
-    /// T17: sizes are judged by length alone, within microseconds, before any arithmetic.
+    /// T17 (CVE-2023-39533): sizes are judged by length alone, within microseconds, before any arithmetic. Fails without
+    /// the comparison with the range of sizes.
     #[test]
     fn a_modulus_outside_2048_to_8192_bits_is_refused_at_once() {
         let read = |bits| PublicKey::from_protobuf(&key_message(&modulus(bits), &[1, 0, 1]));
@@ -259,7 +318,9 @@ mod rsa {
     #[test]
     fn numbers_that_no_key_has_are_refused() {
         let invalid = Err(KeyError::Invalid(KeyType::Rsa));
-        let read = |modulus: &[u8], exponent: &[u8]| PublicKey::from_protobuf(&key_message(modulus, exponent));
+        let read = |modulus: &[u8], exponent: &[u8]| {
+            PublicKey::from_protobuf(&key_message(modulus, exponent))
+        };
         let good = modulus(2048);
         assert!(read(&good, &[3]).is_ok());
         let mut even = good.clone();
@@ -268,7 +329,15 @@ mod rsa {
         let padded = [&[0], good.as_slice()].concat();
         assert_eq!(read(&padded, &[3]), invalid, "a second sign byte");
         assert_eq!(read(&good[1..], &[3]), invalid, "negative");
-        for exponent in [&[][..], &[0], &[1], &[2], &[0x80], &[0, 3], &[1, 0, 0, 0, 0, 1]] {
+        for exponent in [
+            &[][..],
+            &[0],
+            &[1],
+            &[2],
+            &[0x80],
+            &[0, 3],
+            &[1, 0, 0, 0, 0, 1],
+        ] {
             assert_eq!(read(&good, exponent), invalid, "{exponent:?}");
         }
     }

@@ -15,18 +15,18 @@ mod ed25519;
 mod error;
 #[cfg(feature = "interop")]
 mod interop;
+#[cfg(test)]
+mod key_type_tests;
 mod keypair;
 pub(crate) mod multibase;
+#[cfg(all(test, feature = "interop"))]
+mod oracle_tests;
 mod peer_id;
 mod public_key;
 #[cfg(feature = "rsa")]
 mod rsa;
 #[cfg(feature = "secp256k1")]
 mod secp256k1;
-#[cfg(test)]
-mod key_type_tests;
-#[cfg(all(test, feature = "interop"))]
-mod oracle_tests;
 #[cfg(test)]
 mod tests;
 

@@ -24,14 +24,21 @@ fn compare_keys(ours: &PublicKey, theirs: &oracle::PublicKey) {
 /// Ours refuses some of what the oracle takes, but then never the form that the oracle itself writes, except for keys
 /// that are weak or too large.
 fn compare_key_message(message: &[u8]) {
-    match (PublicKey::from_protobuf(message), oracle::PublicKey::try_decode_protobuf(message)) {
+    match (
+        PublicKey::from_protobuf(message),
+        oracle::PublicKey::try_decode_protobuf(message),
+    ) {
         (Ok(ours), Ok(theirs)) => compare_keys(&ours, &theirs),
         (Ok(ours), Err(error)) => panic!("the oracle refuses {ours:?}: {error}"),
         (Err(ours), Ok(theirs)) => match PublicKey::from_protobuf(&theirs.encode_protobuf()) {
             Ok(key) => compare_keys(&key, &theirs),
             Err(KeyError::Invalid(KeyType::Ed25519)) => {
                 let key = theirs.try_into_ed25519().unwrap().to_bytes();
-                assert!(ed25519_dalek::VerifyingKey::from_bytes(&key).unwrap().is_weak());
+                assert!(
+                    ed25519_dalek::VerifyingKey::from_bytes(&key)
+                        .unwrap()
+                        .is_weak()
+                );
             }
             Err(KeyError::RsaBits(_) | KeyError::Invalid(KeyType::Rsa)) => {}
             Err(again) => panic!("refused with {ours:?} and again with {again:?}"),
@@ -183,7 +190,10 @@ fn secp256k1_signatures_agree() {
     for number in 0..16u8 {
         assert_eq!(pair.sign(&[number]), theirs.sign(&[number]).unwrap());
     }
-    assert_eq!(Keypair::try_from(&theirs).unwrap().to_protobuf(), pair.to_protobuf());
+    assert_eq!(
+        Keypair::try_from(&theirs).unwrap().to_protobuf(),
+        pair.to_protobuf()
+    );
 }
 
 #[cfg(feature = "ecdsa")]
@@ -195,7 +205,10 @@ fn ecdsa_keys_and_signatures_agree() {
         let theirs = oracle::Keypair::from(&pair);
         compare_keys(&pair.public(), &theirs.public());
         assert_eq!(pair.sign(&[number]), theirs.sign(&[number]).unwrap());
-        assert_eq!(Keypair::try_from(&theirs).unwrap().to_protobuf(), pair.to_protobuf());
+        assert_eq!(
+            Keypair::try_from(&theirs).unwrap().to_protobuf(),
+            pair.to_protobuf()
+        );
     }
 }
 
@@ -206,7 +219,13 @@ fn rsa_signatures_of_the_oracle_verify() {
     let public = PublicKey::try_from(&theirs.public()).unwrap();
     compare_keys(&public, &theirs.public());
     for number in 0..8u8 {
-        assert_eq!(public.verify(&[number], &theirs.sign(&[number]).unwrap()), Ok(()));
+        assert_eq!(
+            public.verify(&[number], &theirs.sign(&[number]).unwrap()),
+            Ok(())
+        );
     }
-    assert_eq!(Keypair::try_from(&theirs).err(), Some(KeyError::Unsupported(KeyType::Rsa)));
+    assert_eq!(
+        Keypair::try_from(&theirs).err(),
+        Some(KeyError::Unsupported(KeyType::Rsa))
+    );
 }

@@ -1,7 +1,7 @@
 //! ECDSA over secp256k1 with SHA-256 (feature `secp256k1`).
 //!
-//! Signatures are DER. As libp2p-identity 0.3 does, only those with the lower of the two possible `S` are accepted,
-//! so nobody can turn a signature into another valid one.
+//! Signatures are DER. As with libp2p-identity 0.3, only those with the lower of the two possible `S` are accepted, so
+//! nobody can turn a signature into another valid one; k256 sees to that.
 
 use super::{InvalidSignature, KeyError, KeyType};
 use alloc::vec::Vec;
@@ -35,9 +35,6 @@ impl Public {
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
         let signature = Signature::from_der(signature).map_err(|_| InvalidSignature)?;
-        if signature.normalize_s() != signature {
-            return Err(InvalidSignature);
-        }
         VerifyingKey::from_sec1_bytes(&self.0)
             .and_then(|key| key.verify(message, &signature))
             .map_err(|_| InvalidSignature)

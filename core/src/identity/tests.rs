@@ -81,6 +81,7 @@ fn the_old_private_key_form_with_a_repeated_public_half() {
     }
 }
 
+/// T19 (RUSTSEC-2020-0068): a truncated or otherwise damaged multihash is an error.
 #[test]
 fn peer_ids_are_read_strictly() {
     let bytes = keypair(1).peer_id().to_bytes();
@@ -166,7 +167,8 @@ fn peer_id_texts_are_read_strictly() {
     assert_eq!(cid(&[1, 0x72]), Err(PeerIdError::Truncated));
 }
 
-/// T12: no flipped bit of signature, key or message goes unnoticed.
+/// T12 (RUSTSEC-2019-0004): no flipped bit of signature, key or message goes unnoticed. Fails if `verify` takes any
+/// well-formed signature.
 #[test]
 fn every_flipped_bit_of_an_ed25519_signature_key_or_message_is_refused() {
     let pair = keypair(12);
@@ -223,7 +225,7 @@ fn every_flipped_bit_of_an_ed25519_signature_key_or_message_is_refused() {
     );
 }
 
-/// RUSTSEC-2019-0004 accepted any 64 bytes; a key of small order would still accept many.
+/// A key of small order accepts signatures that anyone can make. Fails without the check for weak keys.
 #[test]
 fn keys_of_small_order_are_refused() {
     // The eight points of small order, then the non-canonical encodings of the identity.

@@ -6,7 +6,10 @@
 use super::{Error, Multiaddr};
 
 impl From<&Multiaddr> for multiaddr::Multiaddr {
-    #[expect(clippy::expect_used, reason = "our rules for addresses are a subset of that crate's; tests compare them")]
+    #[expect(
+        clippy::expect_used,
+        reason = "our rules for addresses are a subset of that crate's; tests compare them"
+    )]
     fn from(address: &Multiaddr) -> Self {
         Self::try_from(address.as_bytes().to_vec()).expect("a valid address")
     }

@@ -10,6 +10,8 @@
 mod error;
 #[cfg(feature = "interop")]
 mod interop;
+#[cfg(all(test, feature = "interop"))]
+mod oracle_tests;
 mod protocol;
 mod scope;
 #[cfg(test)]

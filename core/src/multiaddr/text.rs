@@ -42,6 +42,12 @@ impl FromStr for Multiaddr {
                 value = parse_value(name, segment)?;
                 rest = after;
             }
+            // What is too long for its place would be read as further components.
+            if let Layout::Fixed(len) = layout
+                && value.len() != len
+            {
+                return Err(Error::InvalidValue(name));
+            }
             write_component(&mut bytes, code, layout, &value);
         }
         // Lengths, and what a value may hold, are checked here, once for both forms.

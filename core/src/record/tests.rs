@@ -63,8 +63,8 @@ fn a_sealed_record_is_the_standard_bytes_and_opens() {
     assert_eq!(record.into_addresses(), addresses(2));
 }
 
-/// T15: signer, owner, domain and type, in every combination. Only a peer's own record under one of the two pairs of
-/// domain and type opens.
+/// T15 (RUSTSEC-2022-0009): signer, owner, domain and type, in every combination. Only a peer's own record under one of the two pairs of
+/// domain and type opens. Fails without the comparison of signer and owner.
 #[test]
 fn only_the_owner_signs_a_record_and_only_for_this_purpose() {
     let keys = [keypair(1), keypair(2)];
@@ -138,6 +138,7 @@ fn envelopes_are_bounded_and_need_a_key() {
     }
 }
 
+/// Fails if the count is checked after decoding, for the empty elements are then gone.
 #[test]
 fn addresses_are_counted_before_they_are_read() {
     let key = keypair(1);
