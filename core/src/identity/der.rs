@@ -41,7 +41,6 @@ pub(crate) fn only(input: &[u8], tag: u8) -> Option<&[u8]> {
 
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
-pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const SEQUENCE: u8 = 0x30;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Public keys are stored as SubjectPublicKeyInfo (RFC 5480) with an uncompressed point, private ones as
 //! ECPrivateKey (RFC 5915). Signatures are DER; both possible `S` are accepted, as everywhere in the network.
 
-use super::der::{INTEGER, OCTET_STRING, SEQUENCE, element, only};
+use super::der::{self, INTEGER, SEQUENCE, element, only};
 use super::{InvalidSignature, KeyError, KeyType};
 use alloc::vec::Vec;
 use p256::ecdsa::signature::{Signer, Verifier};
@@ -23,6 +23,8 @@ const SECRET_MIDDLE: [u8; 17] = [
     0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0xa1, 0x44, 0x03, 0x42,
     0x00,
 ];
+/// The tag of the scalar.
+const OCTET_STRING: u8 = 0x04;
 /// The optional parts of an ECPrivateKey: curve parameters and public key.
 const PARAMETERS: u8 = 0xa0;
 const PUBLIC_KEY: u8 = 0xa1;
@@ -98,7 +100,7 @@ impl Secret {
             return Ok(key);
         }
         let public = only(rest, PUBLIC_KEY)
-            .and_then(|bits| only(bits, super::der::BIT_STRING))
+            .and_then(|bits| only(bits, der::BIT_STRING))
             .ok_or(INVALID)?;
         match public.split_first() {
             Some((0, point)) if point == key.public.0 => Ok(key),

@@ -19,7 +19,8 @@ mod interop;
 mod key_type_tests;
 mod keypair;
 pub(crate) mod multibase;
-#[cfg(all(test, feature = "interop"))]
+#[cfg(test)]
+#[cfg(feature = "interop")]
 mod oracle_tests;
 mod peer_id;
 mod public_key;

@@ -10,7 +10,8 @@
 mod error;
 #[cfg(feature = "interop")]
 mod interop;
-#[cfg(all(test, feature = "interop"))]
+#[cfg(test)]
+#[cfg(feature = "interop")]
 mod oracle_tests;
 mod protocol;
 mod scope;
