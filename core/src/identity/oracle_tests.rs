@@ -1,5 +1,9 @@
 //! Every answer compared with `libp2p-identity`.
 
+#[cfg(feature = "rsa")]
+use super::key_type_tests::RSA_PRIVATE;
+#[cfg(feature = "secp256k1")]
+use super::key_type_tests::SECP256K1_PRIVATE;
 use super::key_type_tests::{ECDSA_PUBLIC, RSA_PUBLIC, SECP256K1_PUBLIC, hex};
 use super::*;
 use libp2p_identity as oracle;
@@ -183,7 +187,7 @@ fn all_vectors_agree() {
 #[cfg(feature = "secp256k1")]
 #[test]
 fn secp256k1_signatures_agree() {
-    let pair = Keypair::from_protobuf(&hex(super::key_type_tests::SECP256K1_PRIVATE)).unwrap();
+    let pair = Keypair::from_protobuf(&hex(SECP256K1_PRIVATE)).unwrap();
     let theirs = oracle::Keypair::from(&pair);
     for number in 0..16u8 {
         assert_eq!(pair.sign(&[number]), theirs.sign(&[number]).unwrap());
@@ -213,8 +217,7 @@ fn ecdsa_keys_and_signatures_agree() {
 #[cfg(feature = "rsa")]
 #[test]
 fn rsa_signatures_of_the_oracle_verify() {
-    let theirs =
-        oracle::Keypair::from_protobuf_encoding(&hex(super::key_type_tests::RSA_PRIVATE)).unwrap();
+    let theirs = oracle::Keypair::from_protobuf_encoding(&hex(RSA_PRIVATE)).unwrap();
     let public = PublicKey::try_from(&theirs.public()).unwrap();
     compare_keys(&public, &theirs.public());
     for number in 0..8u8 {

@@ -157,10 +157,12 @@ fn a_malformed_payload_is_refused() {
             payload
         }
     };
-    assert_eq!(
-        refused(key(&[0x08, 0, 0x12, 1, 1])),
-        Error::UnsupportedKey(KeyType::Rsa)
-    );
+    if cfg!(not(feature = "rsa")) {
+        assert_eq!(
+            refused(key(&[0x08, 0, 0x12, 1, 1])),
+            Error::UnsupportedKey(KeyType::Rsa)
+        );
+    }
     assert!(matches!(
         refused(key(&[0x08, 1, 0x12, 1, 1])),
         Error::PeerMisbehaved(Violation::BadKey(_))
