@@ -6,8 +6,9 @@
 
 use drywire::{
     connection::{
-        Accept, Config, ConnectedPoint, Connection, ConnectionId, ConnectionStart, Event, InboundEntry, InboundTable,
-        OpenOptions, ReadError, Security, StreamId, StreamKind, StreamOwner, ToConnection, WriteError,
+        Accept, Config, ConnectedPoint, Connection, ConnectionId, ConnectionStart, Event,
+        InboundEntry, InboundTable, OpenOptions, ReadError, Security, StreamId, StreamKind,
+        StreamOwner, ToConnection, WriteError,
     },
     crypto::Provider,
     identity::Keypair,
@@ -127,18 +128,32 @@ impl Setup {
     /// Makes the pair; nothing has been sent yet.
     pub fn pair(&self) -> Pair {
         let side = |index: u64| {
-            let seed = Seed::for_tests(self.seed).derive(if index == 0 { "dialer" } else { "listener" });
+            let seed =
+                Seed::for_tests(self.seed).derive(if index == 0 { "dialer" } else { "listener" });
             let keypair = Keypair::ed25519_from_seed(&seed.derive("identity"));
             let security = match self.secure {
                 Secure::Noise => Security::Noise(
-                    noise::Local::new(Provider::ring(), &keypair, &seed.derive("noise")).expect("ring works"),
+                    noise::Local::new(Provider::ring(), &keypair, &seed.derive("noise"))
+                        .expect("ring works"),
                 ),
-                Secure::Plaintext => Security::InsecurePlaintext(plaintext::Local::new(&keypair.public())),
+                Secure::Plaintext => {
+                    Security::InsecurePlaintext(plaintext::Local::new(&keypair.public()))
+                }
             };
             let remote = "/memory/1".parse().expect("valid");
-            let point = if index == 0 { ConnectedPoint::dialed(remote, None) } else { ConnectedPoint::accepted(remote, None) };
+            let point = if index == 0 {
+                ConnectedPoint::dialed(remote, None)
+            } else {
+                ConnectedPoint::accepted(remote, None)
+            };
             let config = Arc::new(self.config.clone());
-            let start = ConnectionStart::new(ConnectionId::new(index), point, config, security, seed.derive("connection"));
+            let start = ConnectionStart::new(
+                ConnectionId::new(index),
+                point,
+                config,
+                security,
+                seed.derive("connection"),
+            );
             let entries = self.names.iter().map(|(name, kind)| InboundEntry {
                 name: ProtocolName::from_static(name),
                 accept: Accept::new(*kind).max_streams(u32::MAX).host_owned(),
@@ -174,7 +189,11 @@ impl Setup {
     pub fn established(&self) -> Pair {
         let mut pair = self.pair();
         let up = pair.run_until(|pair| pair.sides.iter().all(|side| side.connection.is_open()));
-        assert!(up, "not established: {:?}", pair.sides.each_ref().map(|side| side.connection.error()));
+        assert!(
+            up,
+            "not established: {:?}",
+            pair.sides.each_ref().map(|side| side.connection.error())
+        );
         pair
     }
 }
@@ -190,36 +209,48 @@ impl Pair {
         self.directions[from].stalled = stalled;
     }
 
-    /// One turn of both hosts. False if nothing happened.
-    pub fn turn(&mut self) -> bool {
+    /// What arrived is processed, `application` acts, and what is to be sent is sent. False if nothing happened.
+    fn turn(&mut self, application: &mut impl FnMut(&mut Self) -> bool) -> (bool, bool) {
         let mut progress = false;
         for index in [0, 1] {
             progress |= self.deliver(index);
             progress |= self.drain(index);
+        }
+        if application(self) {
+            return (progress, true);
+        }
+        for index in [0, 1] {
             progress |= self.transmit(index);
             progress |= self.drain(index);
         }
-        progress
+        (progress, false)
     }
 
-    /// Runs until `done`, jumping over idle time; false if the pair went quiet (or did not within 200,000 turns) first.
+    /// Runs until `done`, which may act as the application, jumping over idle time; false if the pair went quiet first.
+    ///
+    /// # Panics
+    ///
+    /// If it does not become quiet within 200,000 turns.
     pub fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         for _ in 0..200_000 {
-            if done(self) {
-                return true;
-            }
-            if !self.turn() && !self.sleep(Instant::FAR_FUTURE) {
-                return done(self);
+            match self.turn(&mut done) {
+                (_, true) => return true,
+                (false, false) if !self.sleep(Instant::FAR_FUTURE) => return false,
+                _ => {}
             }
         }
         panic!("the pair never becomes quiet");
     }
 
-    /// Runs until nothing is left to happen but deadlines later than `limit` from now.
-    pub fn settle_for(&mut self, limit: Duration) {
-        let end = self.now + limit;
+    /// Runs for `time`.
+    ///
+    /// # Panics
+    ///
+    /// If it does not become quiet within 200,000 turns.
+    pub fn settle_for(&mut self, time: Duration) {
+        let end = self.now + time;
         for _ in 0..200_000 {
-            if !self.turn() && !self.sleep(end) {
+            if !self.turn(&mut |_| false).0 && !self.sleep(end) {
                 self.now = end;
                 return;
             }
@@ -232,22 +263,32 @@ impl Pair {
         let mut next = None;
         for index in [0, 1] {
             let direction = &self.directions[1 - index];
+            let connection = &mut self.sides[index].connection;
             if !direction.stalled {
-                let fin = direction.fin_at.filter(|_| !direction.fin_delivered);
-                next = earliest(next, earliest(direction.in_flight.front().map(|(at, _)| *at), fin));
+                // Bytes that the connection will not take now are nothing to wait for; nor is the end behind them.
+                let bytes = direction.in_flight.front().map(|(at, _)| *at);
+                let bytes = bytes.filter(|at| *at > self.now || connection.recv_buf().is_some());
+                let fin = direction
+                    .fin_at
+                    .filter(|_| !direction.fin_delivered && direction.in_flight.is_empty());
+                next = earliest(next, earliest(bytes, fin));
             }
-            next = earliest(next, self.sides[index].connection.poll_timeout());
+            next = earliest(next, connection.poll_timeout());
         }
-        let Some(next) = next.filter(|next| *next <= end) else { return false };
-        let moved = next > self.now;
+        let Some(next) = next.filter(|next| *next <= end) else {
+            return false;
+        };
         self.now = self.now.max(next);
         for side in &mut self.sides {
-            if side.connection.poll_timeout().is_some_and(|at| at <= self.now) {
+            if side
+                .connection
+                .poll_timeout()
+                .is_some_and(|at| at <= self.now)
+            {
                 side.connection.handle_timeout(self.now);
             }
         }
-        // A deadline that stays due although nothing moves would spin for ever.
-        moved || next == self.now
+        true
     }
 
     fn deliver(&mut self, to: usize) -> bool {
@@ -255,12 +296,22 @@ impl Pair {
         if direction.stalled {
             return false;
         }
-        let mut due = direction.in_flight.iter().take_while(|(at, _)| *at <= self.now).count();
+        let mut due = direction
+            .in_flight
+            .iter()
+            .take_while(|(at, _)| *at <= self.now)
+            .count();
         let connection = &mut self.sides[to].connection;
         let mut progress = false;
         while due > 0 {
-            let piece = if self.pieces.is_empty() { due } else { self.pieces[self.next_piece % self.pieces.len()].max(1) };
-            let Some(buffer) = connection.recv_buf() else { break };
+            let piece = if self.pieces.is_empty() {
+                due
+            } else {
+                self.pieces[self.next_piece % self.pieces.len()].max(1)
+            };
+            let Some(buffer) = connection.recv_buf() else {
+                break;
+            };
             let room = buffer.capacity() - buffer.len();
             let count = piece.min(due).min(room);
             buffer.extend(direction.in_flight.drain(..count).map(|(_, byte)| byte));
@@ -269,7 +320,8 @@ impl Pair {
             connection.handle_recv(self.now);
             progress = true;
         }
-        let ended = direction.fin_at.is_some_and(|at| at <= self.now) && direction.in_flight.is_empty();
+        let ended =
+            direction.fin_at.is_some_and(|at| at <= self.now) && direction.in_flight.is_empty();
         if ended && !direction.fin_delivered {
             direction.fin_delivered = true;
             connection.handle_eof(self.now);
@@ -297,11 +349,23 @@ impl Pair {
 
     fn transmit(&mut self, index: usize) -> bool {
         let side = &mut self.sides[index];
+        if side.connection.is_closed() {
+            // The host drops the pipe.
+            let direction = &mut self.directions[index];
+            let closes =
+                direction.fin_at.is_none() && !matches!(direction.cut, Some((_, Cut::Stall)));
+            if closes {
+                direction.fin_at = Some(self.now + self.delay);
+            }
+            return closes;
+        }
         if !side.connection.wants_transmit() {
             return false;
         }
         let mut out = Vec::new();
-        let transmit = side.connection.poll_transmit(self.now, &mut out, self.limit);
+        let transmit = side
+            .connection
+            .poll_transmit(self.now, &mut out, self.limit);
         side.sends += usize::from(!out.is_empty());
         side.bytes_sent += out.len();
         side.wire.extend(&out);
@@ -309,17 +373,20 @@ impl Pair {
         let progress = !out.is_empty() || transmit.shutdown;
         let direction = &mut self.directions[index];
         let mut lost = false;
-        for byte in out {
-            match direction.cut {
-                Some((at, cut)) if direction.carried >= at => match cut {
-                    Cut::Fin => direction.fin_at = direction.fin_at.or(Some(arrival)),
-                    Cut::Reset => lost = true,
-                    Cut::Stall => {}
-                },
-                _ => {
-                    direction.carried += 1;
-                    direction.in_flight.push_back((arrival, byte));
-                }
+        let room = direction
+            .cut
+            .map_or(usize::MAX, |(at, _)| at.saturating_sub(direction.carried));
+        direction
+            .in_flight
+            .extend(out.iter().take(room).map(|byte| (arrival, *byte)));
+        direction.carried += out.len().min(room);
+        if let Some((at, cut)) = direction.cut
+            && direction.carried >= at
+        {
+            match cut {
+                Cut::Fin => direction.fin_at = direction.fin_at.or(Some(arrival)),
+                Cut::Reset => lost = true,
+                Cut::Stall => {}
             }
         }
         if transmit.shutdown {
@@ -327,7 +394,8 @@ impl Pair {
         }
         if lost {
             for side in &mut self.sides {
-                side.connection.handle_lost(self.now, "connection reset".into());
+                side.connection
+                    .handle_lost(self.now, "connection reset".into());
             }
         }
         progress
@@ -340,12 +408,22 @@ impl Pair {
     /// If it is refused.
     pub fn open(&mut self, index: usize, name: &'static str, kind: StreamKind) -> StreamId {
         let name = ProtocolName::from_static(name);
-        self.sides[index].connection.open(self.now, &[name], kind, OpenOptions::default()).expect("may open")
+        self.sides[index]
+            .connection
+            .open(self.now, &[name], kind, OpenOptions::default())
+            .expect("may open")
     }
 
     /// Writes as much as there is room for.
     pub fn write(&mut self, index: usize, stream: StreamId, data: &[u8]) -> usize {
-        match self.sides[index].connection.stream(stream).map(|mut stream| stream.write(data)) {
+        if data.is_empty() {
+            return 0;
+        }
+        match self.sides[index]
+            .connection
+            .stream(stream)
+            .map(|mut stream| stream.write(data))
+        {
             Some(Ok(count)) => count,
             Some(Err(WriteError::Blocked)) => 0,
             other => panic!("{other:?}"),
@@ -358,14 +436,21 @@ impl Pair {
     ///
     /// If the stream is gone.
     pub fn finish(&mut self, index: usize, stream: StreamId) {
-        self.sides[index].connection.stream(stream).expect("exists").finish().expect("alive");
+        self.sides[index]
+            .connection
+            .stream(stream)
+            .expect("exists")
+            .finish()
+            .expect("alive");
     }
 
     /// Reads everything there is: the bytes, and how it stands then: `Ok(true)` at the end, `Ok(false)` before it.
     pub fn read(&mut self, index: usize, stream: StreamId) -> (Vec<u8>, Result<bool, ReadError>) {
         let mut bytes = Vec::new();
         loop {
-            let Some(mut stream) = self.sides[index].connection.stream(stream) else { return (bytes, Ok(true)) };
+            let Some(mut stream) = self.sides[index].connection.stream(stream) else {
+                return (bytes, Ok(true));
+            };
             match stream.read(usize::MAX) {
                 Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
                 Ok(None) => return (bytes, Ok(true)),
@@ -381,11 +466,19 @@ impl Pair {
             Event::Inbound { stream, .. } => Some(*stream),
             _ => None,
         };
-        self.sides[index].events.iter().filter_map(inbound).collect()
+        self.sides[index]
+            .events
+            .iter()
+            .filter_map(inbound)
+            .collect()
     }
 
     /// When side `index` told the first event for which `matches` holds.
     pub fn time_of(&self, index: usize, matches: impl Fn(&Event) -> bool) -> Option<Instant> {
-        self.sides[index].events.iter().find(|(_, event)| matches(event)).map(|(at, _)| *at)
+        self.sides[index]
+            .events
+            .iter()
+            .find(|(_, event)| matches(event))
+            .map(|(at, _)| *at)
     }
 }

@@ -21,7 +21,9 @@ impl Connection {
         self.advance_clock(now);
         match message.0 {
             Message::Admit { table, lease } => self.admitted(table, lease),
-            Message::Refuse(reason) | Message::Close(reason) => self.close_with(reason, GoAway::Normal),
+            Message::Refuse(reason) | Message::Close(reason) => {
+                self.close_with(reason, GoAway::Normal)
+            }
             Message::Table(table) => {
                 if table.version() > self.table.version() {
                     self.table = table;
@@ -32,8 +34,17 @@ impl Connection {
                 self.keep_alive = keep_alive;
                 self.check_idle();
             }
-            Message::Open { stream, slot, names, kind, background } => {
-                let options = OpenOptions { background, priority: None };
+            Message::Open {
+                stream,
+                slot,
+                names,
+                kind,
+                background,
+            } => {
+                let options = OpenOptions {
+                    background,
+                    priority: None,
+                };
                 let owner = StreamOwner::Protocol(slot);
                 if let Err(error) = self.open_stream(Some(stream), owner, names, kind, options) {
                     let end = StreamEnd::Failed(StreamError::Open(error));
@@ -76,7 +87,8 @@ impl Connection {
             let before = self.session.metered_bytes();
             match self.kind_of(place) {
                 Some(StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len })
-                    if u32::try_from(len).is_ok_and(|len| len > max_len) || u32::try_from(len).is_err() =>
+                    if u32::try_from(len).is_ok_and(|len| len > max_len)
+                        || u32::try_from(len).is_err() =>
                 {
                     self.fail_stream(place, StreamError::MessageTooLong, code::NO_ERROR);
                 }
@@ -93,14 +105,17 @@ impl Connection {
     }
 
     fn hand_over(&mut self, place: usize) {
-        let Some(stream) = self.session.stream_mut(place) else { return };
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
         let extra = &mut stream.extra;
         extra.owner = StreamOwner::Host;
         extra.kind = StreamKind::Raw;
         extra.read_interest = true;
         let id = extra.id;
         self.session.set_metered(place, false);
-        self.events.push_back(super::Event::HandedOver { stream: id });
+        self.events
+            .push_back(super::Event::HandedOver { stream: id });
         self.deliver(place);
     }
 }

@@ -36,13 +36,21 @@ impl ConnectedPoint {
     /// A pipe this node dialed.
     #[must_use]
     pub const fn dialed(remote: Multiaddr, local: Option<Multiaddr>) -> Self {
-        Self { direction: Direction::Outbound, remote, local }
+        Self {
+            direction: Direction::Outbound,
+            remote,
+            local,
+        }
     }
 
     /// A pipe a listener of this node accepted.
     #[must_use]
     pub const fn accepted(remote: Multiaddr, local: Option<Multiaddr>) -> Self {
-        Self { direction: Direction::Inbound, remote, local }
+        Self {
+            direction: Direction::Inbound,
+            remote,
+            local,
+        }
     }
 }
 
@@ -122,7 +130,13 @@ impl ConnectionStart {
         security: Security,
         seed: Seed,
     ) -> Self {
-        Self { id, point, config, security, seed }
+        Self {
+            id,
+            point,
+            config,
+            security,
+            seed,
+        }
     }
 
     /// The connection's name.

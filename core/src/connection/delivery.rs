@@ -32,7 +32,9 @@ pub(super) enum Next {
 impl Connection {
     /// The next chunk (of at most `max` bytes) or message of a stream.
     pub(super) fn next_bytes(&mut self, place: usize, max: usize) -> Result<Next, StreamError> {
-        let Some(stream) = self.session.stream(place) else { return Ok(Next::Nothing) };
+        let Some(stream) = self.session.stream(place) else {
+            return Ok(Next::Nothing);
+        };
         let finished = stream.receive_state() == yamux::ReceiveState::FinReceived;
         let readable = stream.readable();
         let nothing = if finished { Next::End } else { Next::Nothing };
@@ -45,14 +47,19 @@ impl Connection {
                 let max_len = usize::try_from(max_len).unwrap_or(usize::MAX);
                 let prefix = self.session.peek(place, LENGTH_PREFIX);
                 let prefix = prefix.get(..LENGTH_PREFIX).unwrap_or(prefix);
-                let Some((len, used)) = varint::decode(prefix).map_err(|_| StreamError::BadFrame)? else {
+                let Some((len, used)) =
+                    varint::decode(prefix).map_err(|_| StreamError::BadFrame)?
+                else {
                     return match (finished, prefix.len() == LENGTH_PREFIX) {
                         (_, true) => Err(StreamError::MessageTooLong),
                         (true, false) => Err(StreamError::Truncated),
                         (false, false) => Ok(Next::Nothing),
                     };
                 };
-                let len = usize::try_from(len).ok().filter(|len| *len <= max_len).ok_or(StreamError::MessageTooLong)?;
+                let len = usize::try_from(len)
+                    .ok()
+                    .filter(|len| *len <= max_len)
+                    .ok_or(StreamError::MessageTooLong)?;
                 if readable.saturating_sub(used) < len {
                     if finished {
                         return Err(StreamError::Truncated);
@@ -61,7 +68,10 @@ impl Connection {
                     return Ok(Next::Nothing);
                 }
                 self.session.consume(place, used);
-                Ok(self.session.take(place, len).map_or(Next::Nothing, Next::Bytes))
+                Ok(self
+                    .session
+                    .take(place, len)
+                    .map_or(Next::Nothing, Next::Bytes))
             }
             StreamKind::ToEnd { max_len } => {
                 let max_len = usize::try_from(max_len).unwrap_or(usize::MAX);
@@ -94,7 +104,9 @@ impl Connection {
 
     /// Something new can be read on a stream whose protocol is agreed, or its end was reached: its owner hears of it.
     pub(super) fn deliver(&mut self, place: usize) {
-        let Some(stream) = self.session.stream_mut(place) else { return };
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
         if stream.extra.detached {
             return self.settle(place);
         }
@@ -132,7 +144,9 @@ impl Connection {
 
     /// The swarm has taken the last message of a stream.
     pub(super) fn consumed(&mut self, id: StreamId) {
-        let Some(place) = self.place_of(id) else { return };
+        let Some(place) = self.place_of(id) else {
+            return;
+        };
         if let Some(stream) = self.session.stream_mut(place) {
             stream.extra.undelivered = false;
             self.deliver(place);
@@ -141,9 +155,14 @@ impl Connection {
 
     /// A host-owned stream of messages gathers long ones without waiting for the reader.
     fn gather_for_host(&mut self, place: usize) {
-        let Some(stream) = self.session.stream(place) else { return };
+        let Some(stream) = self.session.stream(place) else {
+            return;
+        };
         if let StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len } = stream.extra.kind
-            && stream.readable() <= usize::try_from(max_len).unwrap_or(usize::MAX).saturating_add(LENGTH_PREFIX)
+            && stream.readable()
+                <= usize::try_from(max_len)
+                    .unwrap_or(usize::MAX)
+                    .saturating_add(LENGTH_PREFIX)
         {
             self.gather(place, usize::try_from(max_len).unwrap_or(usize::MAX));
         }
@@ -154,7 +173,9 @@ impl Connection {
             && core::mem::take(&mut stream.extra.read_interest)
             && !core::mem::replace(&mut stream.extra.readable_queued, true)
         {
-            self.events.push_back(Event::Readable { stream: stream.extra.id });
+            self.events.push_back(Event::Readable {
+                stream: stream.extra.id,
+            });
         }
     }
 
@@ -164,7 +185,9 @@ impl Connection {
             && !core::mem::replace(&mut stream.extra.writable_queued, true)
         {
             stream.extra.write_interest = false;
-            self.events.push_back(Event::Writable { stream: stream.extra.id });
+            self.events.push_back(Event::Writable {
+                stream: stream.extra.id,
+            });
         }
     }
 }

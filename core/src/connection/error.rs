@@ -59,7 +59,9 @@ impl fmt::Display for ConnectionError {
             Self::Negotiation(error) => write!(f, "protocol negotiation failed: {error}"),
             Self::Security(error) => write!(f, "security failed: {error}"),
             Self::Muxer(error) => write!(f, "the peer broke the muxer's rules: {error}"),
-            Self::ReportedByPeer(code) => write!(f, "the peer closed the connection with error code {code}"),
+            Self::ReportedByPeer(code) => {
+                write!(f, "the peer closed the connection with error code {code}")
+            }
             Self::WrongPeer => f.write_str("the peer is not who was expected"),
             Self::SelfDial => f.write_str("the peer is this node itself"),
             Self::LimitReached(limit) => write!(f, "limit reached: {limit}"),

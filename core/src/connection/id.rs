@@ -76,7 +76,11 @@ impl StreamId {
 impl fmt::Debug for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.0 & !Self::BY_SWARM;
-        if self.is_by_swarm() { write!(f, "s{number}") } else { write!(f, "s{}.{}", number as u32, number >> 32) }
+        if self.is_by_swarm() {
+            write!(f, "s{number}")
+        } else {
+            write!(f, "s{}.{}", number as u32, number >> 32)
+        }
     }
 }
 

@@ -56,8 +56,10 @@ pub struct Transmit {
 #[derive(Debug)]
 pub(super) enum Phase {
     Upgrading(Box<Upgrade>),
-    /// Secured; the swarm has not answered.
-    AwaitingAdmission { asked: bool },
+    /// Secured. The swarm is asked as soon as the muxer is agreed (by the dialer at once), and has not answered.
+    AwaitingAdmission {
+        asked: bool,
+    },
     Established,
     /// Flushing what is owed.
     Closing,
@@ -83,6 +85,7 @@ pub struct Connection {
     /// Why it ends, once it does.
     pub(super) error: Option<ConnectionError>,
     peer: Option<PeerId>,
+    secured: Option<Box<SecuredPeer>>,
     receive: ReceiveBuffer,
     /// The peer shut its side of the pipe.
     ended: bool,
@@ -126,7 +129,13 @@ pub struct Connection {
 
 impl Connection {
     pub(super) fn new(start: ConnectionStart, now: Instant) -> Self {
-        let ConnectionStart { id, point, config, security, seed } = start;
+        let ConnectionStart {
+            id,
+            point,
+            config,
+            security,
+            seed,
+        } = start;
         let role = match point.direction {
             Direction::Outbound => yamux::Role::Dialer,
             Direction::Inbound => yamux::Role::Listener,
@@ -143,6 +152,7 @@ impl Connection {
             phase: Phase::Established,
             error: None,
             peer: None,
+            secured: None,
             receive: ReceiveBuffer::new(config.max_receive_buffer),
             ended: false,
             upgrade_out,
@@ -244,16 +254,24 @@ impl Connection {
         let waiting = self.receive.as_slice();
         let missing = match &self.channel {
             Some(_) => match waiting.split_first_chunk::<2>() {
-                Some((length, rest)) => usize::from(u16::from_be_bytes(*length)).saturating_sub(rest.len()),
+                Some((length, rest)) => {
+                    usize::from(u16::from_be_bytes(*length)).saturating_sub(rest.len())
+                }
                 None => 1,
             },
             None => 1,
         };
         let stuck = match self.phase {
-            Phase::Upgrading(_) | Phase::AwaitingAdmission { .. } => waiting.len() >= MAX_BEFORE_ADMISSION,
+            Phase::Upgrading(_) | Phase::AwaitingAdmission { .. } => {
+                waiting.len() >= MAX_BEFORE_ADMISSION
+            }
             _ => self.is_over_lease(),
         };
-        if stuck { None } else { Some(self.receive.prepare(missing.max(1))) }
+        if stuck {
+            None
+        } else {
+            Some(self.receive.prepare(missing.max(1)))
+        }
     }
 
     /// Processes what was appended to [`recv_buf`](Self::recv_buf).
@@ -322,24 +340,40 @@ impl Connection {
             self.note_traffic();
         }
         let mut shutdown = false;
-        if matches!(self.phase, Phase::Closing) && !self.session.wants_transmit() && self.session.queued_bytes() == 0 {
+        if matches!(self.phase, Phase::Closing)
+            && !self.session.wants_transmit()
+            && self.session.queued_bytes() == 0
+        {
             self.finish_closing();
             shutdown = true;
         }
-        Transmit { more: self.wants_transmit(), shutdown }
+        Transmit {
+            more: self.wants_transmit(),
+            shutdown,
+        }
     }
 
     fn transmit_frames(&mut self, out: &mut Vec<u8>, end: usize) {
-        let Some(mut channel) = self.channel.take() else { return };
+        let Some(mut channel) = self.channel.take() else {
+            return;
+        };
         let mut full = false;
         while self.session.wants_transmit() && out.len() < end {
             let begin = out.len();
-            if full && self.session.queued_bytes() < HALF_MESSAGE && !matches!(self.phase, Phase::Closing) {
+            if full
+                && self.session.queued_bytes() < HALF_MESSAGE
+                && !matches!(self.phase, Phase::Closing)
+            {
                 break;
             }
             out.extend_from_slice(&[0, 0]);
             let plaintext = out.len();
-            self.session.fill(self.now, out, SendCipher::MAX_PLAINTEXT, self.config.stream_send_queue / 2);
+            self.session.fill(
+                self.now,
+                out,
+                SendCipher::MAX_PLAINTEXT,
+                self.config.stream_send_queue / 2,
+            );
             let filled = out.len().saturating_sub(plaintext);
             if filled == 0 {
                 out.truncate(begin);
@@ -371,13 +405,17 @@ impl Connection {
         let streams = self.stream_deadlines.first().map(|(deadline, _)| *deadline);
         let phase = earliest(self.phase_deadline, self.idle_deadline);
         let memory = earliest(self.slow_reader_deadline, self.trim_at);
-        earliest(earliest(streams, phase), earliest(memory, self.lease_refused.map(|at| at + LEASE_RETRY)))
+        earliest(
+            earliest(streams, phase),
+            earliest(memory, self.lease_refused.map(|at| at + LEASE_RETRY)),
+        )
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance_clock(now);
-        let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= self.now);
+        let now = self.now;
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if due(self.phase_deadline) {
             let error = if matches!(self.phase, Phase::Closing) {
                 ConnectionError::CloseTimeout
@@ -437,7 +475,11 @@ impl Connection {
             self.messages = VecDeque::new();
         }
         let spare = self.lease.bytes.saturating_sub(self.first_lease.bytes);
-        if spare > 0 && self.session.growth() == 0 && self.session.held_bytes() == 0 && !self.lease_asked {
+        if spare > 0
+            && self.session.growth() == 0
+            && self.session.held_bytes() == 0
+            && !self.lease_asked
+        {
             let back = Lease::new(spare, 0);
             self.lease = self.lease.minus(back);
             self.apply_lease();
@@ -465,7 +507,10 @@ impl Connection {
     /// A stream, to read and write it; `None` if there is no such stream (any more).
     pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
         let place = self.place_of(id)?;
-        Some(Stream { connection: self, place })
+        Some(Stream {
+            connection: self,
+            place,
+        })
     }
 
     pub(super) fn is_at_end(&self, place: usize) -> bool {
@@ -501,10 +546,15 @@ impl Connection {
         while self.process_once(&mut receive) {}
         self.receive = receive;
         self.check_lease();
-        if self.ended && !self.is_over_lease() && !matches!(self.phase, Phase::AwaitingAdmission { .. }) {
+        if self.ended
+            && !self.is_over_lease()
+            && !matches!(self.phase, Phase::AwaitingAdmission { .. })
+        {
             match self.phase {
                 Phase::Upgrading(_) => self.end(ConnectionError::EndOfInput),
-                Phase::Established => self.close_with(ConnectionError::ClosedByPeer, GoAway::Normal),
+                Phase::Established => {
+                    self.close_with(ConnectionError::ClosedByPeer, GoAway::Normal)
+                }
                 _ => {}
             }
         }
@@ -512,18 +562,20 @@ impl Connection {
 
     fn process_once(&mut self, receive: &mut ReceiveBuffer) -> bool {
         let result = match &mut self.phase {
-            Phase::Upgrading(upgrade) => match upgrade.advance(receive.as_slice(), &mut self.upgrade_out) {
-                Ok(Step::Consumed(0)) => return false,
-                Ok(Step::Consumed(count)) => {
-                    receive.consume(count);
-                    Ok(true)
+            Phase::Upgrading(upgrade) => {
+                match upgrade.advance(receive.as_slice(), &mut self.upgrade_out) {
+                    Ok(Step::Consumed(0)) => return false,
+                    Ok(Step::Consumed(count)) => {
+                        receive.consume(count);
+                        Ok(true)
+                    }
+                    Ok(Step::Secured(count, secured)) => {
+                        receive.consume(count);
+                        self.secured(*secured).map(|()| true)
+                    }
+                    Err(error) => Err(error),
                 }
-                Ok(Step::Secured(count, secured)) => {
-                    receive.consume(count);
-                    self.secured(*secured).map(|()| true)
-                }
-                Err(error) => Err(error),
-            },
+            }
             Phase::AwaitingAdmission { asked: true } | Phase::Closed => return false,
             Phase::AwaitingAdmission { asked: false } | Phase::Established | Phase::Closing => {
                 if self.is_over_lease() {
@@ -542,22 +594,40 @@ impl Connection {
     }
 
     fn process_message(&mut self, receive: &mut ReceiveBuffer) -> Result<bool, ConnectionError> {
-        let Some(channel) = &mut self.channel else { return Ok(false) };
-        let Some(range) = channel.receive.next_message(receive.as_slice()).map_err(ConnectionError::Security)? else {
+        let Some(channel) = &mut self.channel else {
+            return Ok(false);
+        };
+        let Some(range) = channel
+            .receive
+            .next_message(receive.as_slice())
+            .map_err(ConnectionError::Security)?
+        else {
             return Ok(false);
         };
         let end = range.end;
-        let message = receive.as_mut_slice().get_mut(range.clone()).unwrap_or_default();
-        let plain = channel.receive.open_in_place(message).map_err(ConnectionError::Security)?;
+        let message = receive
+            .as_mut_slice()
+            .get_mut(range.clone())
+            .unwrap_or_default();
+        let plain = channel
+            .receive
+            .open_in_place(message)
+            .map_err(ConnectionError::Security)?;
         let plain_end = range.start.saturating_add(plain);
         if self.mux_negotiation.is_some() {
-            let plaintext = receive.as_slice().get(range.start..plain_end).unwrap_or_default();
+            let plaintext = receive
+                .as_slice()
+                .get(range.start..plain_end)
+                .unwrap_or_default();
             let result = self.negotiate_muxer(plaintext);
             receive.consume(end);
             return result.map(|()| true);
         }
         if plain < CUT_OUT_FROM {
-            let plaintext = receive.as_slice().get(range.start..plain_end).unwrap_or_default();
+            let plaintext = receive
+                .as_slice()
+                .get(range.start..plain_end)
+                .unwrap_or_default();
             let result = self.receive_frames(&mut Incoming::Borrowed(plaintext));
             receive.consume(end);
             result?;
@@ -572,10 +642,13 @@ impl Connection {
 
     fn receive_frames(&mut self, incoming: &mut Incoming<'_>) -> Result<(), ConnectionError> {
         loop {
-            let notice = self.session.receive(self.now, incoming).map_err(|error| match error {
-                yamux::Error::Flooding => ConnectionError::Flooding,
-                other => ConnectionError::Muxer(other),
-            })?;
+            let notice = self
+                .session
+                .receive(self.now, incoming)
+                .map_err(|error| match error {
+                    yamux::Error::Flooding => ConnectionError::Flooding,
+                    other => ConnectionError::Muxer(other),
+                })?;
             let Some(notice) = notice else { return Ok(()) };
             match notice {
                 Notice::Inbound(place) => self.on_inbound(place),
@@ -609,52 +682,80 @@ impl Connection {
     // ---- the upgrade's end ----
 
     fn secured(&mut self, secured: Secured) -> Result<(), ConnectionError> {
-        let Secured { public_key, peer, muxer, send, receive, .. } = secured;
+        let Secured {
+            public_key,
+            peer,
+            muxer,
+            send,
+            receive,
+            ..
+        } = secured;
         self.peer = Some(peer);
         self.channel = Some(Channel { send, receive });
         self.phase = Phase::AwaitingAdmission { asked: false };
-        self.messages.push_back(ToSwarm(ToSwarmMessage::Secured(Box::new(SecuredPeer { peer, public_key }))));
+        self.secured = Some(Box::new(SecuredPeer { peer, public_key }));
         if muxer.is_some() {
-            self.phase = Phase::AwaitingAdmission { asked: true };
+            self.ask_for_admission();
             return Ok(());
         }
         let mut plaintext = Vec::new();
-        let negotiation =
-            MuxNegotiation::start(self.point.direction, &mut plaintext).map_err(ConnectionError::Negotiation)?;
+        let negotiation = MuxNegotiation::start(self.point.direction, &mut plaintext)
+            .map_err(ConnectionError::Negotiation)?;
         self.mux_negotiation = Some(Box::new(negotiation));
         self.seal_upgrade(&plaintext)?;
         if self.point.direction == Direction::Outbound {
-            self.phase = Phase::AwaitingAdmission { asked: true };
+            self.ask_for_admission();
         }
         Ok(())
     }
 
+    fn ask_for_admission(&mut self) {
+        if let (Phase::AwaitingAdmission { asked }, Some(secured)) =
+            (&mut self.phase, self.secured.take())
+        {
+            *asked = true;
+            self.tell_swarm(ToSwarmMessage::Secured(secured));
+        }
+    }
+
     fn negotiate_muxer(&mut self, plaintext: &[u8]) -> Result<(), ConnectionError> {
-        let Some(mut negotiation) = self.mux_negotiation.take() else { return Ok(()) };
+        let Some(mut negotiation) = self.mux_negotiation.take() else {
+            return Ok(());
+        };
         let mut answer = Vec::new();
-        let agreed = negotiation.advance(plaintext, &mut answer).map_err(ConnectionError::Negotiation)?;
+        let agreed = negotiation
+            .advance(plaintext, &mut answer)
+            .map_err(ConnectionError::Negotiation)?;
         self.seal_upgrade(&answer)?;
         if agreed && self.is_open() {
             let rest = negotiation.into_rest();
             return self.receive_frames(&mut Incoming::Borrowed(&rest));
         }
-        if agreed && let Phase::AwaitingAdmission { asked } = &mut self.phase {
-            *asked = true;
-        }
         self.mux_negotiation = Some(negotiation);
+        if agreed {
+            self.ask_for_admission();
+        }
         Ok(())
     }
 
     fn seal_upgrade(&mut self, plaintext: &[u8]) -> Result<(), ConnectionError> {
-        let Some(channel) = self.channel.as_mut().filter(|_| !plaintext.is_empty()) else { return Ok(()) };
+        let Some(channel) = self.channel.as_mut().filter(|_| !plaintext.is_empty()) else {
+            return Ok(());
+        };
         let begin = self.upgrade_out.len();
         self.upgrade_out.extend_from_slice(&[0, 0]);
         self.upgrade_out.extend_from_slice(plaintext);
-        channel.send.seal_in_place(&mut self.upgrade_out, begin).map_err(ConnectionError::Security)
+        channel
+            .send
+            .seal_in_place(&mut self.upgrade_out, begin)
+            .map_err(ConnectionError::Security)
     }
 
     pub(super) fn admitted(&mut self, table: Arc<InboundTable>, lease: Lease) {
-        let (Phase::AwaitingAdmission { .. }, Some(peer)) = (&self.phase, self.peer) else { return };
+        let (Phase::AwaitingAdmission { asked: true }, Some(peer)) = (&self.phase, self.peer)
+        else {
+            return;
+        };
         self.phase = Phase::Established;
         self.phase_deadline = None;
         self.table = table;
@@ -686,7 +787,9 @@ impl Connection {
     /// The peer broke the rules, or a layer below failed.
     fn fail(&mut self, error: ConnectionError) {
         match error {
-            ConnectionError::Muxer(_) | ConnectionError::Flooding => self.close_with(error, GoAway::ProtocolError),
+            ConnectionError::Muxer(_) | ConnectionError::Flooding => {
+                self.close_with(error, GoAway::ProtocolError)
+            }
             other => self.end(other),
         }
     }
@@ -699,7 +802,8 @@ impl Connection {
             Phase::AwaitingAdmission { asked: true } if self.channel.is_some() => {}
             Phase::Upgrading(_) | Phase::AwaitingAdmission { .. } => return self.end(error),
         }
-        let orderly = go_away == GoAway::Normal && !matches!(error, ConnectionError::ReportedByPeer(_));
+        let orderly =
+            go_away == GoAway::Normal && !matches!(error, ConnectionError::ReportedByPeer(_));
         self.error = Some(error);
         self.phase = Phase::Closing;
         self.phase_deadline = Some(self.now + self.config.close_timeout);
@@ -707,7 +811,9 @@ impl Connection {
         self.session.drop_control();
         let places: Vec<usize> = self.session.iter().map(|(place, _)| place).collect();
         for place in places {
-            let Some(stream) = self.session.stream(place) else { continue };
+            let Some(stream) = self.session.stream(place) else {
+                continue;
+            };
             let owes = stream.queued() > 0 && stream.send_state() == yamux::SendState::FinQueued;
             if !orderly || !owes {
                 self.session.silence(place);
@@ -743,15 +849,20 @@ impl Connection {
         self.slow_reader_deadline = None;
         self.lease_refused = None;
         self.trim_at = None;
-        self.events.push_back(Event::Closed { error: error.clone() });
-        self.messages.push_back(ToSwarm(ToSwarmMessage::Closed(error)));
+        self.events.push_back(Event::Closed {
+            error: error.clone(),
+        });
+        self.messages
+            .push_back(ToSwarm(ToSwarmMessage::Closed(error)));
     }
 
     /// After sending, and whenever a stream is gone: a peer that goes away is let go with its last stream, and a closing
     /// connection says GoAway when the last byte is sent.
     pub(super) fn check_drained(&mut self) {
         match self.phase {
-            Phase::Established if self.session.is_remote_going_away() && self.session.is_empty() => {
+            Phase::Established
+                if self.session.is_remote_going_away() && self.session.is_empty() =>
+            {
                 self.close_with(ConnectionError::ClosedByPeer, GoAway::Normal);
             }
             Phase::Closing if self.session.queued_bytes() == 0 => self.say_go_away_once(),
@@ -776,7 +887,9 @@ impl Connection {
                 yamux::SentNotice::Finished(place) => self.settle(place),
             }
         }
-        if !self.blocked.is_empty() && self.session.queued_bytes() <= self.config.connection_send_queue / 2 {
+        if !self.blocked.is_empty()
+            && self.session.queued_bytes() <= self.config.connection_send_queue / 2
+        {
             for place in core::mem::take(&mut self.blocked) {
                 self.notify_writable(place);
             }
@@ -786,7 +899,8 @@ impl Connection {
     }
 
     pub(super) fn check_idle(&mut self) {
-        let idle = self.is_open() && self.foreground == 0 && !self.keep_alive && !self.host_keep_alive;
+        let idle =
+            self.is_open() && self.foreground == 0 && !self.keep_alive && !self.host_keep_alive;
         if !idle {
             self.idle_deadline = None;
         } else if self.idle_deadline.is_none() {
@@ -812,11 +926,20 @@ impl Connection {
         } else if self.slow_reader_deadline.is_none() {
             self.slow_reader_deadline = Some(self.now + self.config.slow_reader_timeout);
         }
-        let streams_short = self.session.inbound_streams() > self.lease.streams / 2 && self.lease.streams < self.config.max_streams;
+        let streams_short = self.session.inbound_streams() > self.lease.streams / 2
+            && self.lease.streams < self.config.max_streams;
         let bytes_short = self.session.take_growth_wanted() || over;
         if (bytes_short || streams_short) && !self.lease_asked && self.lease_refused.is_none() {
-            let bytes = if bytes_short { LEASE_BLOCK.max(u64::from(self.config.yamux.max_window) / 4) } else { 0 };
-            let streams = if streams_short { self.config.max_streams.saturating_sub(self.lease.streams) } else { 0 };
+            let bytes = if bytes_short {
+                LEASE_BLOCK.max(u64::from(self.config.yamux.max_window) / 4)
+            } else {
+                0
+            };
+            let streams = if streams_short {
+                self.config.max_streams.saturating_sub(self.lease.streams)
+            } else {
+                0
+            };
             self.lease_asked = true;
             self.tell_swarm(ToSwarmMessage::NeedLease(Lease::new(bytes, streams)));
         }
@@ -835,7 +958,11 @@ impl Connection {
 
     fn apply_lease(&mut self) {
         self.session.set_growth_budget(self.lease.bytes / 2);
-        let streams = self.lease.streams.min(self.config.max_streams).min(self.config.yamux.max_inbound_streams);
+        let streams = self
+            .lease
+            .streams
+            .min(self.config.max_streams)
+            .min(self.config.yamux.max_inbound_streams);
         self.session.set_max_inbound_streams(streams);
     }
 
@@ -848,7 +975,9 @@ impl Connection {
         if let Some(message) = self.messages.pop_front() {
             return Some(message);
         }
-        self.round_trip.take().map(|round_trip| ToSwarm(ToSwarmMessage::RoundTrip(round_trip)))
+        self.round_trip
+            .take()
+            .map(|round_trip| ToSwarm(ToSwarmMessage::RoundTrip(round_trip)))
     }
 
     pub(super) fn note_command(&mut self) {
@@ -861,19 +990,27 @@ impl Connection {
         let count = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes_accepted = self.bytes_accepted.saturating_add(count(len.max(queued)));
         // A length prefix is not the swarm's: it is reported as if it had gone before.
-        self.bytes_reported = self.bytes_reported.saturating_add(count(queued.saturating_sub(len)));
+        self.bytes_reported = self
+            .bytes_reported
+            .saturating_add(count(queued.saturating_sub(len)));
         self.note_command();
     }
 
     /// Tells the swarm what left its budget, in batches.
     pub(super) fn report_processed(&mut self) {
         let queued = u64::try_from(self.session.metered_bytes()).unwrap_or(u64::MAX);
-        let gone = self.bytes_accepted.saturating_sub(queued).saturating_sub(self.bytes_reported);
+        let gone = self
+            .bytes_accepted
+            .saturating_sub(queued)
+            .saturating_sub(self.bytes_reported);
         let enough = gone >= BYTES_AT_ONCE / 4 || self.commands_handled >= COMMANDS_AT_ONCE / 4;
         if enough && !self.is_closed() {
             self.bytes_reported = self.bytes_reported.saturating_add(gone);
             let commands = core::mem::take(&mut self.commands_handled);
-            self.tell_swarm(ToSwarmMessage::Processed { commands, bytes: gone });
+            self.tell_swarm(ToSwarmMessage::Processed {
+                commands,
+                bytes: gone,
+            });
         }
     }
 

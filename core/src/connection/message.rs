@@ -5,7 +5,7 @@ use super::{
     id::StreamId,
     table::{InboundTable, Slot, StreamKind},
 };
-use crate::{identity::PublicKey, identity::PeerId, multistream::ProtocolName, resource::Lease};
+use crate::{identity::PeerId, identity::PublicKey, multistream::ProtocolName, resource::Lease};
 use alloc::{boxed::Box, sync::Arc};
 use bytes::Bytes;
 use core::time::Duration;
@@ -67,17 +67,35 @@ pub(crate) enum ToSwarmMessage {
     /// The peer has proven its identity and the muxer is agreed. Nothing is delivered before the answer.
     Secured(Box<SecuredPeer>),
     /// The peer opened a stream for the protocol at `slot`.
-    Inbound { stream: StreamId, slot: Slot, name: ProtocolName },
+    Inbound {
+        stream: StreamId,
+        slot: Slot,
+        name: ProtocolName,
+    },
     /// The peer agreed to `name` on a stream the swarm opened.
-    Opened { stream: StreamId, name: ProtocolName },
+    Opened {
+        stream: StreamId,
+        name: ProtocolName,
+    },
     /// A whole message, or a chunk of a raw stream. The next follows [`ToConnectionMessage::Consumed`].
-    Data { stream: StreamId, bytes: Bytes },
+    Data {
+        stream: StreamId,
+        bytes: Bytes,
+    },
     /// The peer will send no more on this stream; everything it sent has been delivered.
-    RemoteFinished { stream: StreamId },
+    RemoteFinished {
+        stream: StreamId,
+    },
     /// A stream is over; also the answer to an open that failed. Nothing follows for it.
-    Ended { stream: StreamId, end: StreamEnd },
+    Ended {
+        stream: StreamId,
+        end: StreamEnd,
+    },
     /// Commands handled and bytes gone from the send queues since the last such message.
-    Processed { commands: u32, bytes: u64 },
+    Processed {
+        commands: u32,
+        bytes: u64,
+    },
     /// A new round-trip time.
     RoundTrip(Duration),
     /// More of the node-wide resources is wanted, or some is given back.
@@ -90,13 +108,22 @@ pub(crate) enum ToSwarmMessage {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ToConnectionMessage {
     /// The connection may run.
-    Admit { table: Arc<InboundTable>, lease: Lease },
+    Admit {
+        table: Arc<InboundTable>,
+        lease: Lease,
+    },
     /// The connection must go, telling the peer why where the protocol can.
     Refuse(ConnectionError),
     /// A newer table of accepted names.
     Table(Arc<InboundTable>),
     /// Open a stream under an id the swarm chose.
-    Open { stream: StreamId, slot: Slot, names: SmallVec<[ProtocolName; 1]>, kind: StreamKind, background: bool },
+    Open {
+        stream: StreamId,
+        slot: Slot,
+        names: SmallVec<[ProtocolName; 1]>,
+        kind: StreamKind,
+        background: bool,
+    },
     /// Queue one message (framed as the stream's kind says) or, on a raw stream, bytes.
     Send { stream: StreamId, bytes: Bytes },
     /// Half-close after what is queued.

@@ -34,17 +34,14 @@ mod streams;
 mod table;
 mod upgrade;
 
-#[cfg(test)]
-mod tests;
-
 pub use crate::mux::code;
 pub use config::{Config, ConnectedPoint, ConnectionStart, Direction, Security};
 pub use error::{ConnectionError, OpenError, StreamError};
 pub use event::Event;
 pub use id::{ConnectionId, StreamId};
 pub use machine::{Connection, Transmit};
-pub use message::{StreamEnd, ToConnection, ToSwarm};
 pub(crate) use message::{SecuredPeer, ToConnectionMessage, ToSwarmMessage};
+pub use message::{StreamEnd, ToConnection, ToSwarm};
 pub use stream::{ReadError, Stream, WriteError};
 pub use streams::OpenOptions;
 pub use table::{Accept, InboundEntry, InboundTable, Slot, StreamKind, StreamOwner};

@@ -1,12 +1,6 @@
 //! A stream in the hands of its host.
 
-use super::{
-    Connection,
-    delivery::Next,
-    error::StreamError,
-    id::StreamId,
-    table::StreamKind,
-};
+use super::{Connection, delivery::Next, error::StreamError, id::StreamId, table::StreamKind};
 use crate::{
     multistream::ProtocolName,
     mux::{code, yamux::SendState},
@@ -73,13 +67,21 @@ impl Stream<'_> {
     /// The stream's name.
     #[must_use]
     pub fn id(&self) -> Option<StreamId> {
-        self.connection.session.stream(self.place).map(|stream| stream.extra.id)
+        self.connection
+            .session
+            .stream(self.place)
+            .map(|stream| stream.extra.id)
     }
 
     /// The agreed protocol; `None` while it is negotiated.
     #[must_use]
     pub fn protocol(&self) -> Option<&ProtocolName> {
-        self.connection.session.stream(self.place)?.extra.protocol.as_ref()
+        self.connection
+            .session
+            .stream(self.place)?
+            .extra
+            .protocol
+            .as_ref()
     }
 
     /// The next chunk of at most `max` bytes (raw streams) or the next whole message, without a copy where it can be;
@@ -101,7 +103,8 @@ impl Stream<'_> {
             }
             Ok(Next::Nothing) => Err(self.nothing_to_read()),
             Err(error) => {
-                self.connection.fail_stream(self.place, error.clone(), code::PROTOCOL_VIOLATION);
+                self.connection
+                    .fail_stream(self.place, error.clone(), code::PROTOCOL_VIOLATION);
                 Err(ReadError::Stream(error))
             }
         }
@@ -136,7 +139,9 @@ impl Stream<'_> {
     pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         let count = self.room_for(data.len())?;
         self.write_prefix(count);
-        self.connection.session.write_copy(self.place, data.get(..count).unwrap_or(data));
+        self.connection
+            .session
+            .write_copy(self.place, data.get(..count).unwrap_or(data));
         self.connection.note_write();
         Ok(count)
     }
@@ -149,7 +154,9 @@ impl Stream<'_> {
     pub fn write_bytes(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
         let count = self.room_for(data.len())?;
         self.write_prefix(count);
-        self.connection.session.write_shared(self.place, data.slice(..count));
+        self.connection
+            .session
+            .write_shared(self.place, data.slice(..count));
         data.advance(count);
         self.connection.note_write();
         Ok(count)
@@ -196,11 +203,16 @@ impl Stream<'_> {
     /// Whether nothing that was written still waits to be sent.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        self.connection.session.stream(self.place).is_none_or(|stream| stream.queued() == 0)
+        self.connection
+            .session
+            .stream(self.place)
+            .is_none_or(|stream| stream.queued() == 0)
     }
 
     fn check_readable(&mut self) -> Result<(), ReadError> {
-        let Some(stream) = self.connection.session.stream(self.place) else { return Err(ReadError::Blocked) };
+        let Some(stream) = self.connection.session.stream(self.place) else {
+            return Err(ReadError::Blocked);
+        };
         match &stream.extra.error {
             Some(error) if stream.readable() == 0 && !self.connection.is_at_end(self.place) => {
                 Err(ReadError::Stream(error.clone()))
@@ -211,7 +223,9 @@ impl Stream<'_> {
     }
 
     fn nothing_to_read(&mut self) -> ReadError {
-        let Some(stream) = self.connection.session.stream_mut(self.place) else { return ReadError::Blocked };
+        let Some(stream) = self.connection.session.stream_mut(self.place) else {
+            return ReadError::Blocked;
+        };
         if let Some(error) = &stream.extra.error {
             return ReadError::Stream(error.clone());
         }
@@ -227,7 +241,9 @@ impl Stream<'_> {
     }
 
     fn check_alive(&self) -> Result<(), WriteError> {
-        let Some(stream) = self.connection.session.stream(self.place) else { return Err(WriteError::Finished) };
+        let Some(stream) = self.connection.session.stream(self.place) else {
+            return Err(WriteError::Finished);
+        };
         match &stream.extra.error {
             Some(error) => Err(WriteError::Stream(error.clone())),
             None => Ok(()),
@@ -238,7 +254,9 @@ impl Stream<'_> {
         self.check_alive()?;
         let (config, session) = (&self.connection.config, &mut self.connection.session);
         let queued_by_all = session.queued_bytes();
-        let Some(stream) = session.stream_mut(self.place) else { return Err(WriteError::Finished) };
+        let Some(stream) = session.stream_mut(self.place) else {
+            return Err(WriteError::Finished);
+        };
         if stream.send_state() != SendState::Open {
             return Err(WriteError::Finished);
         }
@@ -272,7 +290,12 @@ impl Stream<'_> {
             let extra: &super::streams::StreamExtra = &stream.extra;
             matches!(extra.kind, StreamKind::Framed { .. })
         };
-        if self.connection.session.stream(self.place).is_some_and(framed) {
+        if self
+            .connection
+            .session
+            .stream(self.place)
+            .is_some_and(framed)
+        {
             self.connection.write_length_prefix(self.place, len);
         }
     }

@@ -165,7 +165,8 @@ impl Connection {
             OpenRefused::Exhausted => OpenError::Exhausted,
         })?;
         self.scratch.clear();
-        let machine = Dialer::start(&names, &mut self.scratch).map_err(|_| OpenError::NoProtocol)?;
+        let machine =
+            Dialer::start(&names, &mut self.scratch).map_err(|_| OpenError::NoProtocol)?;
         let extra = StreamExtra {
             owner,
             kind,
@@ -173,7 +174,10 @@ impl Connection {
             background: options.background,
             ..StreamExtra::default()
         };
-        let place = self.session.open(self.now, extra).map_err(|_| OpenError::TooManyStreams)?;
+        let place = self
+            .session
+            .open(self.now, extra)
+            .map_err(|_| OpenError::TooManyStreams)?;
         self.adopt(place, id);
         if let Some(priority) = options.priority {
             self.session.set_priority(place, priority);
@@ -189,7 +193,9 @@ impl Connection {
         self.generation = self.generation.wrapping_add(1);
         let place_number = u32::try_from(place).unwrap_or(u32::MAX);
         let id = id.unwrap_or_else(|| StreamId::by_connection(place_number, self.generation));
-        let Some(stream) = self.session.stream_mut(place) else { return };
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
         stream.extra.id = id;
         stream.extra.deadline = Some(deadline);
         let background = stream.extra.background;
@@ -205,7 +211,9 @@ impl Connection {
 
     /// Forgets a stream entirely. It must be over, or have been aborted.
     pub(super) fn forget(&mut self, place: usize) {
-        let Some(extra) = self.session.remove(place) else { return };
+        let Some(extra) = self.session.remove(place) else {
+            return;
+        };
         if let Some(deadline) = extra.deadline {
             self.stream_deadlines.remove(&(deadline, place));
         }
@@ -228,7 +236,10 @@ impl Connection {
             return self.swarm_ids.get(&id).copied();
         }
         let place = usize::try_from(id.place()).ok()?;
-        self.session.stream(place).filter(|stream| stream.extra.id == id).map(|_| place)
+        self.session
+            .stream(place)
+            .filter(|stream| stream.extra.id == id)
+            .map(|_| place)
     }
 
     /// The peer opened a stream.
@@ -244,15 +255,23 @@ impl Connection {
     /// Something came, or the peer finished, on a stream whose protocol is not agreed.
     pub(super) fn negotiate(&mut self, place: usize) {
         loop {
-            let Some(stream) = self.session.stream_mut(place) else { return };
+            let Some(stream) = self.session.stream_mut(place) else {
+                return;
+            };
             let ended = stream.receive_state() == ReceiveState::FinReceived;
             let mut negotiation = core::mem::take(&mut stream.extra.negotiation);
             let input = self.session.peek(place, LINE);
             self.scratch.clear();
             let progress = match &mut negotiation {
                 Negotiation::Done => return,
-                Negotiation::Dialing(dialing) => dialing.machine.advance(&dialing.names, input, &mut self.scratch),
-                Negotiation::Listening(machine) => machine.advance(&*self.table, input, &mut self.scratch),
+                Negotiation::Dialing(dialing) => {
+                    dialing
+                        .machine
+                        .advance(&dialing.names, input, &mut self.scratch)
+                }
+                Negotiation::Listening(machine) => {
+                    machine.advance(&*self.table, input, &mut self.scratch)
+                }
             };
             if !self.scratch.is_empty() {
                 self.session.write_copy(place, &self.scratch);
@@ -268,8 +287,12 @@ impl Connection {
                 }
             };
             match (outcome, negotiation) {
-                (Some(index), Negotiation::Dialing(dialing)) => return self.agreed_outbound(place, dialing, index),
-                (Some(index), Negotiation::Listening(_)) => return self.agreed_inbound(place, index),
+                (Some(index), Negotiation::Dialing(dialing)) => {
+                    return self.agreed_outbound(place, *dialing, index);
+                }
+                (Some(index), Negotiation::Listening(_)) => {
+                    return self.agreed_inbound(place, index);
+                }
                 (_, negotiation) => self.put_negotiation(place, negotiation),
             }
             if consumed == 0 {
@@ -295,22 +318,31 @@ impl Connection {
         self.fail_stream(place, error, code::PROTOCOL_NEGOTIATION_FAILED);
     }
 
-    fn agreed_outbound(&mut self, place: usize, dialing: Box<Dialing>, index: usize) {
+    fn agreed_outbound(&mut self, place: usize, dialing: Dialing, index: usize) {
         self.clear_deadline(place);
-        let Some(name) = dialing.names.into_iter().nth(index) else { return };
-        let Some(stream) = self.session.stream_mut(place) else { return };
+        let Some(name) = dialing.names.into_iter().nth(index) else {
+            return;
+        };
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
         stream.extra.protocol = Some(name.clone());
         let (id, owner) = (stream.extra.id, stream.extra.owner);
         let wants_write = core::mem::take(&mut stream.extra.write_interest);
         match owner {
             StreamOwner::Host if stream.extra.detached => {}
             StreamOwner::Host => {
-                self.events.push_back(Event::Opened { stream: id, protocol: name });
+                self.events.push_back(Event::Opened {
+                    stream: id,
+                    protocol: name,
+                });
                 if wants_write {
                     self.notify_writable(place);
                 }
             }
-            StreamOwner::Protocol(_) => self.tell_swarm(ToSwarmMessage::Opened { stream: id, name }),
+            StreamOwner::Protocol(_) => {
+                self.tell_swarm(ToSwarmMessage::Opened { stream: id, name })
+            }
         }
         self.deliver(place);
     }
@@ -319,14 +351,21 @@ impl Connection {
         self.negotiating = self.negotiating.saturating_sub(1);
         self.clear_deadline(place);
         let table = self.table.clone();
-        let Some(entry) = table.entries().get(index) else { return };
+        let Some(entry) = table.entries().get(index) else {
+            return;
+        };
         let same = |name: &Option<ProtocolName>| name.as_ref() == Some(&entry.name);
-        let inbound = self.session.iter().filter(|(_, stream)| !stream.is_outbound() && same(&stream.extra.protocol));
+        let inbound = self
+            .session
+            .iter()
+            .filter(|(_, stream)| !stream.is_outbound() && same(&stream.extra.protocol));
         if inbound.count() >= usize::try_from(entry.accept.max_streams).unwrap_or(usize::MAX) {
             self.session.abort(place, code::RESOURCE_LIMIT_EXCEEDED);
             return self.forget(place);
         }
-        let Some(stream) = self.session.stream_mut(place) else { return };
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
         let extra = &mut stream.extra;
         extra.protocol = Some(entry.name.clone());
         extra.owner = entry.owner;
@@ -337,13 +376,21 @@ impl Connection {
             self.foreground = self.foreground.saturating_sub(1);
             self.check_idle();
         }
-        self.session.set_metered(place, entry.owner != StreamOwner::Host);
+        self.session
+            .set_metered(place, entry.owner != StreamOwner::Host);
         match entry.owner {
             StreamOwner::Host => {
-                self.events.push_back(Event::Inbound { stream: id, protocol: entry.name.clone() });
+                self.events.push_back(Event::Inbound {
+                    stream: id,
+                    protocol: entry.name.clone(),
+                });
             }
             StreamOwner::Protocol(slot) => {
-                self.tell_swarm(ToSwarmMessage::Inbound { stream: id, slot, name: entry.name.clone() });
+                self.tell_swarm(ToSwarmMessage::Inbound {
+                    stream: id,
+                    slot,
+                    name: entry.name.clone(),
+                });
             }
         }
         self.deliver(place);
@@ -366,7 +413,9 @@ impl Connection {
     /// The stream is dead on the wire: tells its owner.
     pub(super) fn stream_failed(&mut self, place: usize, error: StreamError) {
         self.clear_deadline(place);
-        let Some(stream) = self.session.stream_mut(place) else { return };
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
         let extra = &mut stream.extra;
         let opening = matches!(extra.negotiation, Negotiation::Dialing(_));
         let unheard_of = matches!(extra.negotiation, Negotiation::Listening(_));
@@ -374,7 +423,10 @@ impl Connection {
             _ if unheard_of || extra.detached => self.forget(place),
             StreamOwner::Protocol(_) => {
                 let stream = extra.id;
-                self.tell_swarm(ToSwarmMessage::Ended { stream, end: StreamEnd::Failed(error) });
+                self.tell_swarm(ToSwarmMessage::Ended {
+                    stream,
+                    end: StreamEnd::Failed(error),
+                });
                 self.forget(place);
             }
             StreamOwner::Host if extra.error.is_none() => {
@@ -393,7 +445,9 @@ impl Connection {
 
     /// The peer aborted a stream.
     pub(super) fn on_reset(&mut self, place: usize) {
-        let Some(stream) = self.session.stream(place) else { return };
+        let Some(stream) = self.session.stream(place) else {
+            return;
+        };
         let code = stream.reset_code().unwrap_or_default();
         if let StreamOwner::Protocol(_) = stream.extra.owner
             && !stream.extra.is_negotiating()
@@ -413,14 +467,20 @@ impl Connection {
             self.stream_deadlines.remove(&(deadline, place));
             if let Some(stream) = self.session.stream_mut(place) {
                 stream.extra.deadline = None;
-                self.fail_stream(place, StreamError::NegotiationTimeout, code::PROTOCOL_NEGOTIATION_FAILED);
+                self.fail_stream(
+                    place,
+                    StreamError::NegotiationTimeout,
+                    code::PROTOCOL_NEGOTIATION_FAILED,
+                );
             }
         }
     }
 
     /// The host no longer wants the stream. What it wrote and finished is still sent; otherwise the stream is reset.
     pub(super) fn release(&mut self, place: usize) {
-        let Some(stream) = self.session.stream_mut(place) else { return };
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
         let over = stream.extra.error.is_some() || stream.reset_code().is_some();
         let orderly = stream.send_state() != SendState::Open && self.error.is_none();
         stream.extra.detached = true;
@@ -443,7 +503,9 @@ impl Connection {
 
     /// Forgets the stream if it is over in good order and its owner knows all of it.
     pub(super) fn settle(&mut self, place: usize) {
-        let Some(stream) = self.session.stream(place) else { return };
+        let Some(stream) = self.session.stream(place) else {
+            return;
+        };
         if !stream.is_finished() || stream.extra.is_negotiating() {
             return;
         }
@@ -456,7 +518,10 @@ impl Connection {
                 self.forget(place);
             }
             StreamOwner::Protocol(_) if extra.remote_end_reported => {
-                self.tell_swarm(ToSwarmMessage::Ended { stream: id, end: StreamEnd::Finished });
+                self.tell_swarm(ToSwarmMessage::Ended {
+                    stream: id,
+                    end: StreamEnd::Finished,
+                });
                 self.forget(place);
             }
             _ => {}
@@ -467,11 +532,19 @@ impl Connection {
     pub(super) fn end_streams(&mut self, error: &ConnectionError) {
         let places: Vec<usize> = self.session.iter().map(|(place, _)| place).collect();
         for place in places {
-            let Some(stream) = self.session.stream_mut(place) else { continue };
+            let Some(stream) = self.session.stream_mut(place) else {
+                continue;
+            };
             match stream.extra.owner {
-                StreamOwner::Host if !stream.extra.detached && !matches!(stream.extra.negotiation, Negotiation::Listening(_)) => {
+                StreamOwner::Host
+                    if !stream.extra.detached
+                        && !matches!(stream.extra.negotiation, Negotiation::Listening(_)) =>
+                {
                     // What has arrived stays readable until the host lets go of the stream.
-                    stream.extra.error.get_or_insert(StreamError::Connection(error.clone()));
+                    stream
+                        .extra
+                        .error
+                        .get_or_insert(StreamError::Connection(error.clone()));
                     self.clear_deadline(place);
                 }
                 _ => self.stream_failed(place, StreamError::Connection(error.clone())),

@@ -53,7 +53,12 @@ impl Accept {
     /// Streams of the given kind, at most 256 at once on a connection, owned by the protocol that registers the name.
     #[must_use]
     pub const fn new(kind: StreamKind) -> Self {
-        Self { kind, max_streams: 256, background: false, host_owned: false }
+        Self {
+            kind,
+            max_streams: 256,
+            background: false,
+            host_owned: false,
+        }
     }
 
     /// Sets [`max_streams`](Self::max_streams).
@@ -119,7 +124,9 @@ impl InboundTable {
 
 impl Supported for InboundTable {
     fn find(&self, name: &str) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.name.as_ref() == name)
+        self.entries
+            .iter()
+            .position(|entry| entry.name.as_ref() == name)
     }
 
     fn count(&self) -> usize {

@@ -36,7 +36,10 @@ pub(super) struct Upgrade {
 #[derive(Debug)]
 enum State {
     Negotiating(Listener),
-    Securing { proposal: Option<Dialer>, handshake: Handshake },
+    Securing {
+        proposal: Option<Dialer>,
+        handshake: Handshake,
+    },
     Failed,
 }
 
@@ -47,17 +50,24 @@ enum Handshake {
 }
 
 impl Handshake {
-    fn new(security: &Security, direction: Direction, seed: &Seed) -> Result<Self, security::Error> {
+    fn new(
+        security: &Security,
+        direction: Direction,
+        seed: &Seed,
+    ) -> Result<Self, security::Error> {
         let role = match direction {
             Direction::Outbound => security::Role::Initiator,
             Direction::Inbound => security::Role::Responder,
         };
         Ok(match security {
             Security::Noise(local) => {
-                let handshake = noise::Handshake::new(local, role, &[YAMUX], seed.derive("noise").rng())?;
+                let handshake =
+                    noise::Handshake::new(local, role, &[YAMUX], seed.derive("noise").rng())?;
                 Self::Noise(Box::new(handshake))
             }
-            Security::InsecurePlaintext(local) => Self::Plaintext(Box::new(plaintext::Handshake::new(local))),
+            Security::InsecurePlaintext(local) => {
+                Self::Plaintext(Box::new(plaintext::Handshake::new(local)))
+            }
         })
     }
 
@@ -103,31 +113,56 @@ impl Upgrade {
         let state = match direction {
             Direction::Inbound => State::Negotiating(Listener::new()),
             Direction::Outbound => {
-                let proposal = Dialer::start(&[name_of(&security)], out).map_err(ConnectionError::Negotiation)?;
+                let proposal = Dialer::start(&[name_of(&security)], out)
+                    .map_err(ConnectionError::Negotiation)?;
                 let handshake = Handshake::new(&security, direction, &seed);
                 let mut handshake = handshake.map_err(ConnectionError::Security)?;
-                handshake.advance(&[], out).map_err(ConnectionError::Security)?;
-                State::Securing { proposal: Some(proposal), handshake }
+                handshake
+                    .advance(&[], out)
+                    .map_err(ConnectionError::Security)?;
+                State::Securing {
+                    proposal: Some(proposal),
+                    handshake,
+                }
             }
         };
-        Ok(Self { direction, state, security, seed })
+        Ok(Self {
+            direction,
+            state,
+            security,
+            seed,
+        })
     }
 
     /// Takes what it can of `input`; call again until nothing is consumed.
-    pub(super) fn advance(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Step, ConnectionError> {
+    pub(super) fn advance(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Step, ConnectionError> {
         let names = [name_of(&self.security)];
         match &mut self.state {
             State::Negotiating(listener) => {
-                let progress = listener.advance(&names[..], input, out).map_err(ConnectionError::Negotiation)?;
+                let progress = listener
+                    .advance(&names[..], input, out)
+                    .map_err(ConnectionError::Negotiation)?;
                 if progress.outcome.is_some() {
                     let handshake = Handshake::new(&self.security, self.direction, &self.seed);
                     let handshake = handshake.map_err(ConnectionError::Security)?;
-                    self.state = State::Securing { proposal: None, handshake };
+                    self.state = State::Securing {
+                        proposal: None,
+                        handshake,
+                    };
                 }
                 Ok(Step::Consumed(progress.consumed))
             }
-            State::Securing { proposal: Some(dialer), .. } => {
-                let progress = dialer.advance(&names, input, out).map_err(ConnectionError::Negotiation)?;
+            State::Securing {
+                proposal: Some(dialer),
+                ..
+            } => {
+                let progress = dialer
+                    .advance(&names, input, out)
+                    .map_err(ConnectionError::Negotiation)?;
                 if progress.outcome.is_some()
                     && let State::Securing { proposal, .. } = &mut self.state
                 {
@@ -135,12 +170,19 @@ impl Upgrade {
                 }
                 Ok(Step::Consumed(progress.consumed))
             }
-            State::Securing { proposal: None, handshake } => {
-                let consumed = handshake.advance(input, out).map_err(ConnectionError::Security)?;
+            State::Securing {
+                proposal: None,
+                handshake,
+            } => {
+                let consumed = handshake
+                    .advance(input, out)
+                    .map_err(ConnectionError::Security)?;
                 if !handshake.is_finished() {
                     return Ok(Step::Consumed(consumed));
                 }
-                let State::Securing { handshake, .. } = core::mem::replace(&mut self.state, State::Failed) else {
+                let State::Securing { handshake, .. } =
+                    core::mem::replace(&mut self.state, State::Failed)
+                else {
                     return Err(ConnectionError::EndOfInput);
                 };
                 let secured = handshake.finish().map_err(ConnectionError::Security)?;
@@ -174,16 +216,26 @@ enum MuxMachine {
 }
 
 impl MuxNegotiation {
-    pub(super) fn start(direction: Direction, out: &mut Vec<u8>) -> Result<Self, multistream::Error> {
+    pub(super) fn start(
+        direction: Direction,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, multistream::Error> {
         let machine = match direction {
             Direction::Outbound => MuxMachine::Dialing(Dialer::start(&[YAMUX], out)?),
             Direction::Inbound => MuxMachine::Listening(Listener::new()),
         };
-        Ok(Self { machine, input: Vec::new() })
+        Ok(Self {
+            machine,
+            input: Vec::new(),
+        })
     }
 
     /// Takes plaintext; true once the muxer is agreed, and then [`into_rest`](Self::into_rest) is the muxer's.
-    pub(super) fn advance(&mut self, plaintext: &[u8], out: &mut Vec<u8>) -> Result<bool, multistream::Error> {
+    pub(super) fn advance(
+        &mut self,
+        plaintext: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<bool, multistream::Error> {
         self.input.extend_from_slice(plaintext);
         let progress = match &mut self.machine {
             MuxMachine::Dialing(dialer) => dialer.advance(&[YAMUX], &self.input, out)?,

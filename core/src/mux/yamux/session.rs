@@ -269,12 +269,17 @@ impl<X> Session<X> {
 
     /// Counts the stream's queued bytes in [`metered_bytes`](Self::metered_bytes) from now on, or no longer.
     pub fn set_metered(&mut self, place: usize, metered: bool) {
-        let Some(stream) = self.streams.get_mut(place) else { return };
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
         if stream.metered != metered {
             let queued = stream.send.len();
             stream.metered = metered;
-            self.outbox.metered =
-                if metered { self.outbox.metered.saturating_add(queued) } else { self.outbox.metered.saturating_sub(queued) };
+            self.outbox.metered = if metered {
+                self.outbox.metered.saturating_add(queued)
+            } else {
+                self.outbox.metered.saturating_sub(queued)
+            };
         }
     }
 
@@ -353,7 +358,9 @@ impl<X> Session<X> {
 
     /// Aborts the stream but keeps its state, with nothing in it, until [`remove`](Self::remove).
     pub fn abort(&mut self, place: usize, code: u32) {
-        let Some(stream) = self.streams.get_mut(place) else { return };
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
         if stream.reset.is_none() && !stream.syn_pending && !stream.is_finished() {
             self.outbox.resets.push_back((stream.id, code));
         }
@@ -455,7 +462,9 @@ impl<X> Session<X> {
 
     /// Drops what a stream has queued to send, without telling the peer: the session ends anyway. What was received stays.
     pub fn silence(&mut self, place: usize) {
-        let Some(stream) = self.streams.get_mut(place) else { return };
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
         stream.send_state = SendState::FinSent;
         let unsent = stream.send.len();
         stream.send.clear();
