@@ -1,0 +1,32 @@
+//! What the fuzz targets do with their input.
+//!
+//! Each function takes any bytes and panics if drywire breaks one of its promises on them. The targets of cargo-fuzz
+//! are two-line wrappers around these functions, and the test `replay` runs them over the committed corpora, so that
+//! every finding stays found on a stable compiler.
+//!
+//! A new target is a function here, a line in [`TARGETS`], a wrapper in `fuzz_targets`, a `[[bin]]`, and a corpus of a
+//! few seeds; `replay` notices a missing one.
+mod input;
+mod multistream;
+mod values;
+mod wire;
+
+pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
+pub use values::{multiaddr, peer_id, public_key};
+pub use wire::{framing, protobuf, varint};
+
+/// What a target does with one input.
+pub type Body = fn(&[u8]);
+
+/// Every target by its name, which is also that of its wrapper and of its corpus.
+pub const TARGETS: &[(&str, Body)] = &[
+    ("varint", varint),
+    ("framing", framing),
+    ("protobuf", protobuf),
+    ("multistream_dialer", multistream_dialer),
+    ("multistream_listener", multistream_listener),
+    ("multistream_pair", multistream_pair),
+    ("multiaddr", multiaddr),
+    ("peer_id", peer_id),
+    ("public_key", public_key),
+];
