@@ -11,7 +11,7 @@ pub struct Dialer {
     state: State,
     /// The proposal that awaits its answer, or was agreed on.
     proposal: u8,
-    budget: Budget,
+    pub(super) budget: Budget,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

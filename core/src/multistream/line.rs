@@ -34,9 +34,6 @@ pub(super) fn decode(input: &[u8]) -> Result<Option<(&[u8], usize)>, Error> {
     let Some(frame) = frame else {
         return Ok(None);
     };
-    if frame.body_len == 0 {
-        return Err(Error::MissingNewline);
-    }
     match frame.split(input) {
         None => Ok(None),
         Some(([line @ .., b'\n'], _)) => Ok(Some((line, frame.total_len()))),

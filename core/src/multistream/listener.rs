@@ -73,7 +73,7 @@ pub struct Listener {
     rounds: u8,
     /// Whether the last answer was a refusal.
     refused: bool,
-    budget: Budget,
+    pub(super) budget: Budget,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

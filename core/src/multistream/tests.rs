@@ -341,6 +341,25 @@ fn bytes_are_counted_in_both_directions() {
     assert!(trace.out.len() <= MAX_TOTAL_LEN);
 }
 
+#[test]
+fn each_byte_is_counted_once() {
+    let input = after_header(&lines(&["/x", "ls", "/b"]));
+    let supported = ["/a", "/b"];
+    let mut out = Vec::new();
+    let mut listener = Listener::new();
+    listener.advance(&supported, &input, &mut out).unwrap();
+    let spent = Budget((MAX_TOTAL_LEN - input.len() - out.len()) as u32);
+    assert_eq!(listener.budget, spent);
+
+    let mut sent = Vec::new();
+    let names = ["/x", "/yy", "/b"];
+    let mut dialer = Dialer::start(&names, &mut sent).unwrap();
+    let answers = after_header(&lines(&["na", "na", "/b"]));
+    dialer.advance(&names, &answers, &mut sent).unwrap();
+    let spent = Budget((MAX_TOTAL_LEN - answers.len() - sent.len()) as u32);
+    assert_eq!(dialer.budget, spent);
+}
+
 /// One schedule's state: both machines and the bytes under way. The writers' buffers and the pipes are one queue each:
 /// where a flush happened cannot be told from where a delivery stopped.
 #[derive(Clone, PartialEq, Eq, Hash)]
