@@ -12,7 +12,7 @@ mod values;
 mod wire;
 
 pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
-pub use values::{multiaddr, peer_id, public_key};
+pub use values::{multiaddr, peer_id, public_key, signed_record};
 pub use wire::{framing, protobuf, varint};
 
 /// What a target does with one input.
@@ -29,4 +29,5 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("multiaddr", multiaddr),
     ("peer_id", peer_id),
     ("public_key", public_key),
+    ("signed_record", signed_record),
 ];

@@ -1,7 +1,9 @@
 //! Targets of addresses and identities.
 
-use drywire::identity::{PeerId, PublicKey};
+use crate::input::Input;
+use drywire::identity::{Keypair, PeerId, PublicKey};
 use drywire::multiaddr::Multiaddr;
+use drywire::record::{EnvelopeError, PeerRecord, SignedEnvelope};
 
 /// Addresses: each form that is accepted, binary or text, converts to the other and back to itself.
 pub fn multiaddr(data: &[u8]) {
@@ -77,4 +79,48 @@ pub fn public_key(data: &[u8]) {
     check_peer(&key.peer_id());
     assert!(key.peer_id().is_of(&key));
     assert!(key.verify(b"message", data).is_err());
+}
+
+/// Signed envelopes and peer records. An even first byte: the rest is an envelope, which nobody has signed. Odd: the
+/// rest is the payload of an envelope signed for this run, so that the reader of records is reached.
+pub fn signed_record(data: &[u8]) {
+    let mut input = Input::new(data);
+    let choice = input.byte();
+    if choice & 1 == 0 {
+        let Ok(envelope) = SignedEnvelope::from_protobuf(input.rest()) else {
+            return;
+        };
+        assert_eq!(
+            SignedEnvelope::from_protobuf(&envelope.to_protobuf()).as_ref(),
+            Ok(&envelope)
+        );
+        assert!(PeerRecord::from_envelope(&envelope).is_err());
+        return;
+    }
+    const DOMAIN: &str = "libp2p-peer-record";
+    const TYPE: &[u8] = &[0x03, 0x01];
+    let keypair = Keypair::from_ed25519_secret(&[7; 32]);
+    let payload = input.rest();
+    let envelope = SignedEnvelope::seal(&keypair, DOMAIN, TYPE, payload);
+    assert_eq!(
+        envelope.open(DOMAIN, TYPE),
+        Ok((keypair.peer_id(), payload))
+    );
+    assert!(matches!(
+        envelope.open("another domain", TYPE),
+        Err(EnvelopeError::Signature)
+    ));
+    if let Ok(record) = PeerRecord::from_envelope(&envelope) {
+        assert_eq!(record.peer_id(), keypair.peer_id());
+        assert!(record.addresses().len() <= PeerRecord::MAX_ADDRESSES);
+        for address in record.addresses() {
+            assert!(
+                address
+                    .peer_id()
+                    .is_none_or(|peer| peer == keypair.peer_id())
+            );
+        }
+        let sealed = PeerRecord::seal(&keypair, record.seq(), record.addresses()).unwrap();
+        assert_eq!(PeerRecord::open(&sealed), Ok(record));
+    }
 }
