@@ -8,10 +8,12 @@
 //! few seeds; `replay` notices a missing one.
 mod input;
 mod multistream;
+mod noise;
 mod values;
 mod wire;
 
 pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
+pub use noise::{noise_handshake, noise_pair};
 pub use values::{multiaddr, peer_id, public_key, signed_record};
 pub use wire::{framing, protobuf, varint};
 
@@ -30,4 +32,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("peer_id", peer_id),
     ("public_key", public_key),
     ("signed_record", signed_record),
+    ("noise_handshake", noise_handshake),
+    ("noise_pair", noise_pair),
 ];
