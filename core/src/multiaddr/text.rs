@@ -10,8 +10,9 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD};
 
-/// Longest text worth reading: every byte of a value takes at most three characters, when percent-encoded.
-const MAX_TEXT: usize = Multiaddr::MAX_LEN.saturating_mul(3);
+/// Longest text worth reading. A byte of a value takes at most three characters, when percent-encoded; the two bytes of
+/// a component without a value take up to 19, as `/p2p-websocket-star`.
+const MAX_TEXT: usize = Multiaddr::MAX_LEN.saturating_mul(10);
 
 impl FromStr for Multiaddr {
     type Err = Error;
