@@ -11,11 +11,13 @@ mod multistream;
 mod noise;
 mod values;
 mod wire;
+mod yamux;
 
 pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
 pub use noise::{noise_handshake, noise_pair};
 pub use values::{multiaddr, peer_id, public_key, signed_record};
 pub use wire::{framing, protobuf, varint};
+pub use yamux::yamux;
 
 /// What a target does with one input.
 pub type Body = fn(&[u8]);
@@ -34,4 +36,5 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("signed_record", signed_record),
     ("noise_handshake", noise_handshake),
     ("noise_pair", noise_pair),
+    ("yamux", yamux),
 ];
