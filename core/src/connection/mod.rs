@@ -21,14 +21,19 @@
 //! let the application act, `poll_transmit` and write; then sleep until the pipe is readable (while `recv_buf` gives a
 //! buffer), writable (if `wants_transmit`), or `poll_timeout` has come.
 
+mod admission;
+mod clock;
+mod closing;
 mod commands;
 mod config;
 mod delivery;
 mod error;
 mod event;
 mod id;
+mod lease;
 mod machine;
 mod message;
+mod receiving;
 mod stream;
 mod streams;
 mod table;
