@@ -90,7 +90,7 @@ impl Connection {
         };
         self.phase = Phase::Established;
         self.phase_deadline = None;
-        self.table = table;
+        self.set_table(table);
         self.lease = lease;
         self.first_lease = lease;
         self.apply_lease();

@@ -87,6 +87,8 @@ pub struct Connection {
     pub(super) mux_negotiation: Option<Box<MuxNegotiation>>,
     pub(super) session: Session<StreamExtra>,
     pub(super) table: Arc<InboundTable>,
+    /// Inbound streams open, by the table's entries.
+    pub(super) inbound_counts: Vec<u32>,
     pub(super) events: VecDeque<Event>,
     pub(super) messages: VecDeque<ToSwarm>,
     pub(super) scratch: Vec<u8>,
@@ -152,6 +154,7 @@ impl Connection {
             mux_negotiation: None,
             session: Session::new(role, yamux),
             table: Arc::default(),
+            inbound_counts: Vec::new(),
             events: VecDeque::new(),
             messages: VecDeque::new(),
             scratch: Vec::new(),
