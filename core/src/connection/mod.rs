@@ -45,7 +45,9 @@ pub use error::{ConnectionError, OpenError, StreamError};
 pub use event::Event;
 pub use id::{ConnectionId, StreamId};
 pub use machine::{Connection, Transmit};
-pub(crate) use message::{SecuredPeer, ToConnectionMessage, ToSwarmMessage};
+pub(crate) use message::{
+    BYTES_AT_ONCE, COMMANDS_AT_ONCE, SecuredPeer, ToConnectionMessage, ToSwarmMessage,
+};
 pub use message::{StreamEnd, ToConnection, ToSwarm};
 pub use stream::{ReadError, Stream, WriteError};
 pub use streams::OpenOptions;
