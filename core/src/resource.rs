@@ -303,7 +303,9 @@ impl Ledger {
 
 /// `request` rounded up to a multiple of `block`, as far as `free` allows.
 fn grant(request: u64, block: u64, free: u64) -> u64 {
-    let rounded = request.checked_next_multiple_of(block.max(1)).unwrap_or(request);
+    let rounded = request
+        .checked_next_multiple_of(block.max(1))
+        .unwrap_or(request);
     rounded.min(free)
 }
 

@@ -302,10 +302,10 @@ impl Connection {
     /// The pipe failed; `reason` in the host's words. Nothing can be sent any more.
     pub fn handle_lost(&mut self, now: Instant, reason: String) {
         self.advance_clock(now);
-        self.ended = true;
-        if matches!(self.phase, Phase::Established) {
+        if self.is_open() {
             self.process();
         }
+        self.ended = true;
         self.end(ConnectionError::Lost(reason));
     }
 
@@ -314,7 +314,7 @@ impl Connection {
     pub fn wants_transmit(&self) -> bool {
         match self.phase {
             Phase::Closed => false,
-            Phase::Closing => true,
+            Phase::Closing => self.session.wants_transmit() || self.session.queued_bytes() == 0,
             Phase::Established => !self.upgrade_out.is_empty() || self.session.wants_transmit(),
             Phase::Upgrading(_) | Phase::AwaitingAdmission { .. } => !self.upgrade_out.is_empty(),
         }

@@ -15,7 +15,9 @@ impl Connection {
         // The buffer leaves the connection for the while, so that what is cut from it can be given to the streams.
         let mut receive = core::mem::replace(&mut self.receive, ReceiveBuffer::new(0));
         while self.process_once(&mut receive) {}
-        self.receive = receive;
+        if !self.is_closed() {
+            self.receive = receive;
+        }
         self.check_lease();
         if self.ended
             && !self.is_over_lease()
