@@ -21,6 +21,10 @@ mod aead;
 mod ed25519;
 mod x25519;
 
+#[cfg(test)]
+#[cfg(any(feature = "ring", feature = "aws-lc-rs", feature = "rustcrypto"))]
+mod tests;
+
 pub use aead::AeadKey;
 pub use x25519::X25519Secret;
 pub(crate) use x25519::is_low_order;
