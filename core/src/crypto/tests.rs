@@ -308,6 +308,7 @@ fn exactly_the_points_of_small_order_are_refused() {
 }
 
 /// With a key of small order, signatures that fit any message can be made: those keys are refused, in every spelling.
+/// Seen to fail without `is_weak`.
 #[test]
 fn weak_signing_keys_are_refused() {
     let mut keys = Vec::new();
