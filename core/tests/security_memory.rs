@@ -1,5 +1,12 @@
 //! How much memory a channel takes: while its handshake runs, whatever the peer sends, and after it.
 #![cfg(any(feature = "ring", feature = "rustcrypto"))]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    reason = "the helpers of a test"
+)]
 
 use drywire::{
     crypto::Provider,
