@@ -1,0 +1,179 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use drywire::multiaddr::Multiaddr;
+use std::{path::PathBuf, time::Duration};
+
+#[derive(Debug, Parser)]
+#[command(name = "drywire", version, about = "A libp2p node, and tools to talk to others", propagate_version = true)]
+pub(crate) struct Arguments {
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The async runtime to run on
+    #[arg(long, global = true, value_enum, default_value_t = RuntimeKind::Tokio)]
+    pub(crate) runtime: RuntimeKind,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeKind {
+    Tokio,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node until it is told to stop
+    Node(NodeOptions),
+    /// Measure round-trip times to a peer
+    Ping(PingOptions),
+    /// Ask a peer who it is and what it supports
+    Identify(IdentifyOptions),
+    /// Send bytes to a peer's /echo/1.0.0 and check what comes back
+    Echo(EchoOptions),
+    /// Measure throughput to a peer's /perf/1.0.0
+    Perf(PerfOptions),
+    /// Make and show identity files
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Show a few nodes of this program talking to each other, on this machine alone
+    Demo,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeOptions {
+    /// Where to listen, for example /ip4/0.0.0.0/tcp/4001; may be given several times
+    #[arg(long, value_name = "MULTIADDR", num_args = 1.., default_values = ["/ip4/127.0.0.1/tcp/0"])]
+    pub(crate) listen: Vec<Multiaddr>,
+    /// The identity, as made by `drywire key new`; without it the node gets a new one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// Peers to connect to, with their /p2p/ part
+    #[arg(long, value_name = "MULTIADDR", num_args = 1..)]
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    /// Serve /perf/1.0.0: anybody may make this node send and receive at full speed
+    #[arg(long)]
+    pub(crate) perf: bool,
+}
+
+/// What all commands have that talk to one peer.
+#[derive(Debug, Args)]
+pub(crate) struct PeerOptions {
+    /// The peer's address, for example /ip4/192.0.2.1/tcp/4001/p2p/12D3..
+    #[arg(value_name = "MULTIADDR")]
+    pub(crate) address: Multiaddr,
+    /// The own identity; without it a new one is used
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// How long to wait for the connection and for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PingOptions {
+    #[command(flatten)]
+    pub(crate) peer: PeerOptions,
+    /// How many pings to send; 0 for no end
+    #[arg(long, short = 'n', default_value_t = 5)]
+    pub(crate) count: u64,
+    /// How long to wait between them
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(crate) interval: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IdentifyOptions {
+    #[command(flatten)]
+    pub(crate) peer: PeerOptions,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct EchoOptions {
+    #[command(flatten)]
+    pub(crate) peer: PeerOptions,
+    /// Send this text
+    #[arg(long, value_name = "TEXT", conflicts_with = "size")]
+    pub(crate) data: Option<String>,
+    /// Send so many bytes; K, M and G stand for KiB, MiB and GiB
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(crate) size: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PerfOptions {
+    #[command(flatten)]
+    pub(crate) peer: PeerOptions,
+    /// Bytes to send; K, M and G stand for KiB, MiB and GiB
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
+    pub(crate) upload: u64,
+    /// Bytes to receive
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
+    pub(crate) download: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a new identity; an existing file is never overwritten
+    New {
+        /// Where to write it; readable by its owner alone
+        file: PathBuf,
+    },
+    /// Show the peer id of an identity
+    Show {
+        /// The identity
+        file: PathBuf,
+    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at_checked(split).unwrap_or((text, ""));
+    let number: u64 = digits.parse().map_err(|_| "not a number of bytes".to_owned())?;
+    let unit: u64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        other => return Err(format!("unknown unit {other:?}, use K, M or G")),
+    };
+    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("12"), Ok(12));
+        assert_eq!(size("3K"), Ok(3072));
+        assert_eq!(size("2MiB"), Ok(2 << 20));
+        for bad in ["", "K", "1T", "-1", "99999999999G", "1.5M"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn global_options_go_before_and_after() {
+        for line in [
+            &["drywire", "--json", "--runtime", "tokio", "demo"][..],
+            &["drywire", "demo", "--runtime", "tokio", "--json"],
+        ] {
+            assert!(Arguments::try_parse_from(line).unwrap().json);
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Drives one connection: the only code that touches its socket.
+//!
+//! A turn has two halves. The first takes the swarm's messages, fires the timer, reads, and hands out what happened. If
+//! that woke anybody, the driver lets them run before the second half, so that their answers travel in the same
+//! message; the second half transmits, hands out again (transmitting makes room to write), and writes to the socket.
+//!
+//! Whenever [`Driver::poll`] returns pending, something is armed that will call it again: the socket's readiness to read (or
+//! a reader that makes room and notifies), its readiness to write if output is left, the timer, the notification flag, or
+//! the task has woken itself because it stopped on a budget.
+
+use crate::{
+    connection::{End, Entry, Phase, Shared, State},
+    notify::lock,
+    router::FromConnection,
+    runtime::{Pipe, Runtime, Timer},
+    stream::Stream,
+};
+use bytes::BytesMut;
+use core::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use drywire::{
+    connection::{ConnectionError, Event, StreamId},
+    multistream::ProtocolName,
+    time::{Instant, earliest},
+};
+use std::sync::Arc;
+
+/// Bytes read in one turn before others get theirs.
+const READ_BUDGET: usize = 256 * 1024;
+/// Bytes transmitted in one turn; soft by one message.
+const TRANSMIT_LIMIT: usize = 256 * 1024;
+
+/// After the end of a connection: for what is left to write, and then for the peer's own end.
+const LINGER_UNWRITTEN: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(1);
+/// Reads in one turn of that.
+const LINGER_READS: usize = 16;
+
+/// The task of one connection.
+pub(crate) struct Driver<R: Runtime> {
+    runtime: R,
+    shared: Arc<Shared>,
+    pipe: R::Pipe,
+    timer: R::Timer,
+    /// What the timer is set to. It is moved only when the deadline gets earlier: most deadlines move away before they
+    /// come, and a spurious timeout costs less than re-arming for every message.
+    armed: Option<Instant>,
+    /// Output not yet written, from `written` on. Borrowed from the router; without capacity while there is none.
+    out: Vec<u8>,
+    written: usize,
+    found: Found,
+    flags: Flags,
+    /// Times to let others run before the second half; `None` in the first half.
+    yields: Option<u8>,
+    /// Writing failed: what was received before is still taken in, then the connection is lost for this reason.
+    lost: Option<String>,
+}
+
+#[derive(Default)]
+struct Flags {
+    /// The timer fired and the connection has not been told.
+    fired: bool,
+    /// Reading stopped on its budget: there is no armed readiness.
+    read_more: bool,
+    /// The peer's end or an error was seen: there is nothing more to read.
+    read_closed: bool,
+    /// After what is in `out`, the sending direction is to be shut down.
+    shutdown_wanted: bool,
+    shutdown_done: bool,
+    ended: bool,
+    /// Ended, but for the socket.
+    lingering: bool,
+}
+
+/// What a half turn found, to be acted on once the connection is unlocked.
+#[derive(Default)]
+struct Found {
+    wakers: Vec<Waker>,
+    inbound: Vec<(StreamId, ProtocolName)>,
+    messages: Vec<FromConnection>,
+}
+
+/// What is kept of the lists of [`Found`] between turns.
+const KEPT: usize = 16;
+
+impl Found {
+    /// How often others should run before this turn transmits: a task that is woken answers at once, while an inbound
+    /// stream is usually passed on to a task of its own, which comes a round later.
+    fn yields(&self) -> Option<u8> {
+        if !self.inbound.is_empty() {
+            Some(1)
+        } else if !self.wakers.is_empty() || !self.messages.is_empty() {
+            Some(0)
+        } else {
+            None
+        }
+    }
+
+    fn trim(&mut self) {
+        self.wakers.shrink_to(KEPT);
+        self.inbound.shrink_to(KEPT);
+        self.messages.shrink_to(KEPT);
+    }
+}
+
+enum Written {
+    All,
+    /// The socket is full, and its readiness armed.
+    Blocked,
+    Failed,
+}
+
+impl<R: Runtime> Driver<R> {
+    pub(crate) fn new(runtime: R, shared: Arc<Shared>, pipe: R::Pipe) -> Self {
+        let timer = runtime.timer();
+        Self {
+            runtime,
+            shared,
+            pipe,
+            timer,
+            armed: None,
+            out: Vec::new(),
+            written: 0,
+            found: Found::default(),
+            flags: Flags::default(),
+            yields: None,
+            lost: None,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.shared.notify.take(cx);
+        if self.flags.lingering {
+            return self.linger(cx);
+        }
+        let now = self.runtime.now();
+        let yielded = self.yields.is_some();
+        match self.yields {
+            None => {
+                self.input(now, cx);
+                let yields = self.found.yields();
+                self.hand_out();
+                if yields.is_some() && self.out.is_empty() {
+                    self.yields = yields;
+                    return self.run_again(cx);
+                }
+            }
+            Some(0) => self.yields = None,
+            Some(left) => {
+                self.yields = Some(left.saturating_sub(1));
+                return self.run_again(cx);
+            }
+        }
+        self.output(now, cx, yielded)
+    }
+
+    /// The first half: takes in what has come.
+    fn input(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let shared = self.shared.clone();
+        let mut state = lock(&shared.state);
+        self.take_messages(now, &mut state);
+        if core::mem::take(&mut self.flags.fired) || self.timer.poll(cx).is_ready() {
+            self.armed = None;
+            state.connection.handle_timeout(now);
+        }
+        self.read(now, cx, &mut state);
+        self.drain(&mut state);
+    }
+
+    fn take_messages(&self, now: Instant, state: &mut State) {
+        for message in self.shared.take_inbox() {
+            state.connection.handle_message(now, message);
+        }
+    }
+
+    /// Reads until pending, out of room, or over budget.
+    fn read(&mut self, now: Instant, cx: &mut Context<'_>, state: &mut State) {
+        state.reading_paused = false;
+        self.flags.read_more = false;
+        let mut total: usize = 0;
+        while !self.flags.read_closed {
+            if total >= READ_BUDGET {
+                self.flags.read_more = true;
+                return;
+            }
+            // Asked before a buffer is reserved, so that an idle connection holds none.
+            if self.pipe.poll_readable(cx).is_pending() {
+                break;
+            }
+            let Some(buf) = state.connection.recv_buf() else {
+                state.reading_paused = true;
+                break;
+            };
+            match self.pipe.poll_read(cx, buf) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => {
+                    self.flags.read_closed = true;
+                    state.connection.handle_eof(now);
+                }
+                Poll::Ready(Ok(count)) => {
+                    total = total.saturating_add(count);
+                    state.connection.handle_recv(now);
+                }
+                Poll::Ready(Err(error)) => {
+                    self.flags.read_closed = true;
+                    state.connection.handle_lost(now, error.to_string());
+                }
+            }
+        }
+        if let Some(reason) = self.lost.take() {
+            self.flags.read_closed = true;
+            state.connection.handle_lost(now, reason);
+        }
+    }
+
+    /// The second half: sends what there is to send, and arms whatever calls the next turn. `yielded` tells that the first
+    /// half ran in an earlier poll, so that what it armed may have fired since.
+    fn output(&mut self, now: Instant, cx: &mut Context<'_>, yielded: bool) -> Poll<()> {
+        let mut written = self.write(cx);
+        let mut again = self.flags.read_more;
+        let mut more = false;
+        let shared = self.shared.clone();
+        let (deadline, closed) = {
+            let mut state = lock(&shared.state);
+            self.take_messages(now, &mut state);
+            if matches!(written, Written::All) && state.connection.wants_transmit() {
+                self.out = shared.router.take_buffer();
+                let transmit = state
+                    .connection
+                    .poll_transmit(now, &mut self.out, TRANSMIT_LIMIT);
+                more = transmit.more;
+                self.flags.shutdown_wanted |= transmit.shutdown;
+            }
+            self.drain(&mut state);
+            // The room that was missing may have been made by transmitting, or by the swarm.
+            if state.reading_paused && !self.flags.read_closed {
+                again |= state.connection.recv_buf().is_some();
+            } else if yielded && !self.flags.read_closed && !self.flags.read_more {
+                again |= self.pipe.poll_readable(cx).is_ready();
+            }
+            let deadline = state.connection.poll_timeout();
+            // What the timer is, or is about to be, armed for.
+            state.wakes_at = earliest(self.armed, deadline).unwrap_or(Instant::FAR_FUTURE);
+            (deadline, state.connection.is_closed())
+        };
+        self.hand_out();
+        if matches!(written, Written::All) {
+            written = self.write(cx);
+        }
+        if closed {
+            return self.begin_lingering(now, cx);
+        }
+        again |= match written {
+            Written::All => more,
+            Written::Blocked => false,
+            Written::Failed => true,
+        };
+        again |= self.arm(deadline, yielded, cx);
+        if again {
+            self.run_again(cx)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// The connection is over. If it ended in good order, what is left to write is written, then the peer's own end is
+    /// awaited for a moment: a socket closed with bytes unread, or to which more are sent, is reset, and a reset may
+    /// overtake the last words.
+    fn begin_lingering(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        self.end();
+        if !self.flags.shutdown_wanted || self.flags.read_closed {
+            return Poll::Ready(());
+        }
+        self.flags.lingering = true;
+        self.timer.arm(now + LINGER_UNWRITTEN);
+        self.linger(cx)
+    }
+
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let was_done = self.flags.shutdown_done;
+        if matches!(self.write(cx), Written::Failed) {
+            return Poll::Ready(());
+        }
+        if self.flags.shutdown_done && !was_done {
+            self.timer.arm(self.runtime.now() + LINGER);
+        }
+        let mut discarded = BytesMut::new();
+        for _ in 0..LINGER_READS {
+            if self.pipe.poll_readable(cx).is_pending() {
+                return self.timer.poll(cx);
+            }
+            discarded.clear();
+            discarded.reserve(4096);
+            match self.pipe.poll_read(cx, &mut discarded) {
+                Poll::Pending => return self.timer.poll(cx),
+                Poll::Ready(Ok(count)) if count > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+        if self.timer.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.run_again(cx)
+    }
+
+    /// Empties what the connection has to say into `found`.
+    fn drain(&mut self, state: &mut State) {
+        while let Some(event) = state.connection.poll_event() {
+            self.handle_event(event, state);
+        }
+        while let Some(message) = state.connection.poll_message() {
+            self.found.messages.push(FromConnection::Message(message));
+        }
+    }
+
+    fn handle_event(&mut self, event: Event, state: &mut State) {
+        let wakers = &mut self.found.wakers;
+        match event {
+            Event::Established { peer } => {
+                let _ = self.shared.peer.set(peer);
+                self.shared.router.add_peer(peer, &self.shared);
+                state.phase = Phase::Established;
+                wakers.extend(state.waiting.drain(..));
+            }
+            Event::Opened { stream, .. } => {
+                if let Some(entry) = state.streams.get_mut(&stream) {
+                    entry.opened = true;
+                    wakers.extend(entry.read.take());
+                }
+            }
+            Event::Inbound { stream, protocol } => {
+                state.streams.insert(
+                    stream,
+                    Entry {
+                        opened: true,
+                        ..Entry::default()
+                    },
+                );
+                self.found.inbound.push((stream, protocol));
+            }
+            Event::Readable { stream } => {
+                wakers.extend(
+                    state
+                        .streams
+                        .get_mut(&stream)
+                        .and_then(|entry| entry.read.take()),
+                );
+            }
+            Event::Writable { stream } => {
+                wakers.extend(
+                    state
+                        .streams
+                        .get_mut(&stream)
+                        .and_then(|entry| entry.write.take()),
+                );
+            }
+            Event::Finished { stream } => state.ended(stream, End::Finished, wakers),
+            Event::Failed { stream, error } | Event::Reset { stream, error } => {
+                state.ended(stream, End::Failed(error), wakers);
+            }
+            Event::HandedOver { stream } => {
+                state.handed_over(stream);
+                wakers.extend(state.waiting.drain(..));
+            }
+            Event::StreamsAvailable => wakers.extend(state.waiting.drain(..)),
+            Event::Closed { error } => {
+                state.phase = Phase::Closed(error);
+                state.take_wakers(wakers);
+            }
+            _ => {}
+        }
+    }
+
+    /// Acts on what was found. The connection is unlocked.
+    fn hand_out(&mut self) {
+        let mut found = core::mem::take(&mut self.found);
+        if !found.messages.is_empty() {
+            self.shared
+                .router
+                .post(self.shared.id, found.messages.drain(..));
+        }
+        if let Some(peer) = self.shared.peer.get() {
+            for (id, protocol) in found.inbound.drain(..) {
+                self.shared
+                    .router
+                    .accept(*peer, Stream::new(self.shared.clone(), id, *peer, protocol));
+            }
+        }
+        found.wakers.drain(..).for_each(Waker::wake);
+        found.trim();
+        self.found = found;
+    }
+
+    /// Writes until all is written or the socket is full.
+    fn write(&mut self, cx: &mut Context<'_>) -> Written {
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let error = match self.pipe.poll_write(cx, rest) {
+                Poll::Pending => return Written::Blocked,
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    self.written = self.written.saturating_add(count);
+                    continue;
+                }
+                Poll::Ready(Ok(_)) => "nothing more can be written".to_owned(),
+                Poll::Ready(Err(error)) => error.to_string(),
+            };
+            self.lost.get_or_insert(error);
+            self.give_buffer();
+            return Written::Failed;
+        }
+        self.give_buffer();
+        if self.flags.shutdown_wanted && !self.flags.shutdown_done {
+            // An error shows in the next read.
+            if self.pipe.poll_shutdown(cx).is_pending() {
+                return Written::Blocked;
+            }
+            self.flags.shutdown_done = true;
+        }
+        Written::All
+    }
+
+    fn give_buffer(&mut self) {
+        self.written = 0;
+        if self.out.capacity() > 0 {
+            self.shared
+                .router
+                .give_buffer(core::mem::take(&mut self.out));
+        }
+    }
+
+    /// Sees to it that the timer fires at `deadline` or before; whether it has fired by now.
+    fn arm(&mut self, deadline: Option<Instant>, yielded: bool, cx: &mut Context<'_>) -> bool {
+        let earlier = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed));
+        if let Some(deadline) = earlier {
+            self.timer.arm(deadline);
+            self.armed = Some(deadline);
+        } else if !yielded {
+            return false;
+        }
+        if self.timer.poll(cx).is_ready() {
+            self.armed = None;
+            self.flags.fired = true;
+        }
+        self.flags.fired
+    }
+
+    fn run_again(&self, cx: &Context<'_>) -> Poll<()> {
+        self.shared.notify.mark();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Tells everybody that the connection is no more.
+    fn end(&mut self) {
+        if core::mem::replace(&mut self.flags.ended, true) {
+            return;
+        }
+        {
+            let shared = self.shared.clone();
+            let mut state = lock(&shared.state);
+            if !matches!(state.phase, Phase::Closed(_)) {
+                state.phase = Phase::Closed(ConnectionError::Lost(
+                    "the connection's task was dropped".to_owned(),
+                ));
+            }
+            state.take_wakers(&mut self.found.wakers);
+        }
+        self.found.messages.push(FromConnection::Closed);
+        self.shared.router.remove(&self.shared);
+        self.hand_out();
+    }
+}
+
+/// Nothing of a driver is pinned.
+impl<R: Runtime> Unpin for Driver<R> {}
+
+impl<R: Runtime> Future for Driver<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.turn(cx)
+    }
+}
+
+impl<R: Runtime> Drop for Driver<R> {
+    fn drop(&mut self) {
+        // Reached without an end if the runtime drops its tasks: nobody may wait for ever because of that.
+        self.end();
+    }
+}

@@ -1,0 +1,58 @@
+//! Waking a driver without losing or repeating a wake-up.
+
+use core::{
+    sync::atomic::{AtomicBool, Ordering},
+    task::{Context, Waker},
+};
+use std::sync::{Mutex, PoisonError};
+
+/// Locks, whether or not another holder panicked: every value kept under these locks is whole between statements.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A flag that wakes the task watching it.
+///
+/// The rule that makes it lossless: the watcher calls [`take`](Self::take) *before* it looks at the shared state, the
+/// others change the state *before* they call [`notify`](Self::notify). The flag keeps a burst of notifications at one
+/// wake-up. Never notify while holding a lock the watcher takes.
+#[derive(Debug, Default)]
+pub(crate) struct Notify {
+    notified: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Notify {
+    /// Registers the watcher and clears the flag; whether it was set.
+    pub(crate) fn take(&self, cx: &Context<'_>) -> bool {
+        {
+            let mut waker = lock(&self.waker);
+            if !waker
+                .as_ref()
+                .is_some_and(|waker| waker.will_wake(cx.waker()))
+            {
+                *waker = Some(cx.waker().clone());
+            }
+        }
+        // Ordered after the registration and before the look at the state: a notification from now on wakes again.
+        self.notified.swap(false, Ordering::AcqRel)
+    }
+
+    /// Tells everybody that the watcher will look anyway, because it has just woken itself.
+    pub(crate) fn mark(&self) {
+        self.notified.store(true, Ordering::Release);
+    }
+
+    /// Wakes the watcher unless it was told already and has not looked since.
+    pub(crate) fn notify(&self) {
+        // Seeing the flag set means that the watcher has yet to clear it, and to look after that: the look takes a lock
+        // this thread has just released, so an older flag cannot be what is seen here.
+        if self.notified.load(Ordering::Relaxed) || self.notified.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let waker = lock(&self.waker).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}

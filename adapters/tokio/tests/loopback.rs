@@ -1,0 +1,164 @@
+//! Hosts over real sockets on the loopback interface.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used
+)]
+
+use core::time::Duration;
+use drywire::{
+    connection::Slot,
+    multiaddr::Multiaddr,
+    multistream::ProtocolName,
+    swarm::{Context, DialOptions, Input, Protocol, TransportError},
+    time::Instant,
+};
+use drywire_engine::{ConnectError, Host, ListenError, Stream};
+use drywire_tokio::TokioRuntime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
+
+/// A node without protocols of its own.
+struct Nothing;
+
+impl Protocol for Nothing {
+    type Event = ();
+
+    fn start(&mut self, _: &mut Context<'_, ()>) {}
+
+    fn handle(&mut self, _: Slot, _: Input<'_>, _: &mut Context<'_, ()>) {}
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+fn host() -> Host<Nothing> {
+    Host::builder(TokioRuntime::current().unwrap(), Nothing)
+        .start()
+        .unwrap()
+}
+
+async fn listening(address: &str) -> (Host<Nothing>, Multiaddr) {
+    let host = host();
+    let bound = host.listen(address.parse().unwrap()).await.unwrap();
+    let address = bound.address.with_peer_id(host.peer_id()).unwrap();
+    (host, address)
+}
+
+fn serve_echo(host: &Host<Nothing>) {
+    let mut incoming = host.accept(ECHO, 64).unwrap();
+    tokio::spawn(async move {
+        while let Some((_, stream)) = incoming.next().await {
+            tokio::spawn(echo(stream));
+        }
+    });
+}
+
+async fn echo(mut stream: Stream) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(count) => {
+                if stream.write_all(&buffer[..count]).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+    let _ = stream.shutdown().await;
+}
+
+async fn transfer(address: &str) {
+    let (server, address) = listening(address).await;
+    serve_echo(&server);
+    let client = host();
+    let peer = client
+        .dial(DialOptions::address(address))
+        .await
+        .unwrap()
+        .peer;
+    let stream = client.open_stream_optimistic(peer, ECHO).await.unwrap();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let data: Vec<u8> = (0..10_000_000u32).map(|n| (n / 7) as u8).collect();
+    let expected = data.clone();
+    let sender = tokio::spawn(async move {
+        writer.write_all(&data).await.unwrap();
+        writer.shutdown().await.unwrap();
+    });
+    let mut received = Vec::new();
+    reader.read_to_end(&mut received).await.unwrap();
+    sender.await.unwrap();
+    assert!(received == expected);
+    client.shutdown().await;
+    server.shutdown().await;
+}
+
+#[tokio::test]
+async fn bytes_echo_on_one_thread_over_ip4() {
+    transfer("/ip4/127.0.0.1/tcp/0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn bytes_echo_on_many_threads_over_ip6() {
+    transfer("/ip6/::1/tcp/0").await;
+}
+
+#[tokio::test]
+async fn troubles_are_told_apart() {
+    let (server, address) = listening("/ip4/127.0.0.1/tcp/0").await;
+    let plain = address.without_peer_id();
+    let other = host();
+    assert_eq!(
+        other.listen(plain.clone()).await,
+        Err(ListenError::Transport(TransportError::AddressInUse))
+    );
+    let foreign = other.listen("/ip4/192.0.2.1/tcp/0".parse().unwrap()).await;
+    assert_eq!(
+        foreign,
+        Err(ListenError::Transport(TransportError::AddressNotAvailable))
+    );
+    let unknown = other.listen("/ip4/127.0.0.1/udp/0".parse().unwrap()).await;
+    assert_eq!(
+        unknown,
+        Err(ListenError::Transport(TransportError::Unsupported))
+    );
+
+    let wrong = plain.with_peer_id(host().peer_id()).unwrap();
+    let error = other.dial(DialOptions::address(wrong)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::Dial(_)), "{error}");
+    let refused = other
+        .dial(DialOptions::address(
+            "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
+        ))
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("refused"), "{refused}");
+    drop(server);
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_ends_the_node() {
+    let (server, address) = listening("/ip4/127.0.0.1/tcp/0").await;
+    let client = host();
+    let peer = client
+        .dial(DialOptions::address(address.clone()))
+        .await
+        .unwrap()
+        .peer;
+    serve_echo(&server);
+    let mut stream = client.open_stream(peer, ECHO).await.unwrap();
+    drop(server);
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    assert!(ended.unwrap().is_err(), "the stream was cut short");
+    assert!(
+        client.dial(DialOptions::address(address)).await.is_err(),
+        "nobody listens any more"
+    );
+}
