@@ -68,10 +68,10 @@ pub struct Limits {
     pub peer: Lease,
     /// One connection: 32 MiB, 1024 streams.
     pub connection: Lease,
-    /// What a connection has from the start: 64 KiB, 64 streams. A connection is refused if not even the streams are
+    /// What a connection has from the start: 128 KiB, 64 streams. A connection is refused if not even the streams are
     /// there.
     pub initial: Lease,
-    /// Requests are rounded up to multiples of this, as far as there is enough: 256 KiB, 64 streams.
+    /// Requests are rounded up to multiples of this: 256 KiB, 64 streams.
     pub block: Lease,
 }
 
@@ -82,7 +82,7 @@ impl Default for Limits {
             node: Lease::new(128 * MIB, 65_536),
             peer: Lease::new(64 * MIB, 2048),
             connection: Lease::new(32 * MIB, 1024),
-            initial: Lease::new(MIB / 16, 64),
+            initial: Lease::new(MIB / 8, 64),
             block: Lease::new(MIB / 4, 64),
         }
     }
@@ -211,8 +211,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Reserves as much as can be had: a request rounded up to multiples of `block`, else exactly the request, else
-    /// nothing; bytes and streams each for themselves. Returns what was reserved.
+    /// Reserves as much as can be had of a request, rounded up to multiples of `block`; bytes and streams each for
+    /// themselves. Returns what was reserved.
     #[must_use]
     pub fn lend(&mut self, scope: ScopeId, request: Lease, block: Lease) -> Lease {
         let free = self.available(scope).unwrap_or_default();
@@ -301,12 +301,12 @@ impl Ledger {
     }
 }
 
-/// `request` rounded up to a multiple of `block`, as far as `free` allows; nothing if not even the request is free.
+/// `request` rounded up to a multiple of `block`, as far as `free` allows.
 fn grant(request: u64, block: u64, free: u64) -> u64 {
     let rounded = request
         .checked_next_multiple_of(block.max(1))
         .unwrap_or(request);
-    if request > free { 0 } else { rounded.min(free) }
+    rounded.min(free)
 }
 
 #[cfg(test)]
@@ -379,9 +379,8 @@ mod tests {
                         let scope = scope % ids.len();
                         let free = ledger.available(ids[scope]).unwrap_or_default();
                         let got = ledger.lend(ids[scope], Lease::new(bytes, streams), Lease::new(16, 4));
-                        prop_assert!(got.bytes == 0 || got.bytes >= bytes);
-                        prop_assert_eq!(got.bytes == 0, bytes == 0 || bytes > free.bytes);
-                        prop_assert_eq!(got.streams == 0, streams == 0 || streams > free.streams);
+                        prop_assert_eq!(got.bytes, bytes.next_multiple_of(16).min(free.bytes));
+                        prop_assert_eq!(got.streams, streams.next_multiple_of(4).min(free.streams));
                         model.0[scope].2 = model.0[scope].2.plus(got);
                     }
                     Operation::Release(scope, bytes, streams) => {

@@ -26,7 +26,7 @@ impl Connection {
             }
             Message::Table(table) => {
                 if table.version() > self.table.version() {
-                    self.table = table;
+                    self.set_table(table);
                 }
             }
             Message::Lease(lease) => self.leased(lease),

@@ -21,14 +21,19 @@
 //! let the application act, `poll_transmit` and write; then sleep until the pipe is readable (while `recv_buf` gives a
 //! buffer), writable (if `wants_transmit`), or `poll_timeout` has come.
 
+mod admission;
+mod clock;
+mod closing;
 mod commands;
 mod config;
 mod delivery;
 mod error;
 mod event;
 mod id;
+mod lease;
 mod machine;
 mod message;
+mod receiving;
 mod stream;
 mod streams;
 mod table;
@@ -40,7 +45,9 @@ pub use error::{ConnectionError, OpenError, StreamError};
 pub use event::Event;
 pub use id::{ConnectionId, StreamId};
 pub use machine::{Connection, Transmit};
-pub(crate) use message::{SecuredPeer, ToConnectionMessage, ToSwarmMessage};
+pub(crate) use message::{
+    BYTES_AT_ONCE, COMMANDS_AT_ONCE, SecuredPeer, ToConnectionMessage, ToSwarmMessage,
+};
 pub use message::{StreamEnd, ToConnection, ToSwarm};
 pub use stream::{ReadError, Stream, WriteError};
 pub use streams::OpenOptions;

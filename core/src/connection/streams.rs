@@ -5,17 +5,17 @@ use super::{
     error::{ConnectionError, OpenError, StreamError},
     id::StreamId,
     message::{StreamEnd, ToSwarmMessage},
-    table::{StreamKind, StreamOwner},
+    table::{InboundTable, StreamKind, StreamOwner},
 };
 use crate::{
-    multistream::{self, Dialer, Listener, MAX_LINE_LEN, ProtocolName},
+    multistream::{self, Dialer, Listener, MAX_LINE_LEN, ProtocolName, Supported},
     mux::{
         code,
         yamux::{OpenRefused, ReceiveState, SendState},
     },
     time::Instant,
 };
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use smallvec::SmallVec;
 
 /// A whole line and its length prefix.
@@ -65,6 +65,8 @@ pub(super) struct StreamExtra {
     pub(super) negotiation: Negotiation,
     /// Once agreed.
     pub(super) protocol: Option<ProtocolName>,
+    /// The entry of the table of accepted names under which it is counted.
+    pub(super) entry: Option<usize>,
     /// The stream is given up then, unless its negotiation (or its orderly end) is through.
     pub(super) deadline: Option<Instant>,
     /// Why it failed, once it has.
@@ -93,6 +95,7 @@ impl Default for StreamExtra {
             kind: StreamKind::Raw,
             negotiation: Negotiation::Listening(Listener::new()),
             protocol: None,
+            entry: None,
             deadline: None,
             error: None,
             background: false,
@@ -223,11 +226,43 @@ impl Connection {
         if matches!(extra.negotiation, Negotiation::Listening(_)) {
             self.negotiating = self.negotiating.saturating_sub(1);
         }
+        if let Some(open) = extra
+            .entry
+            .and_then(|entry| self.inbound_counts.get_mut(entry))
+        {
+            *open = open.saturating_sub(1);
+        }
         if !extra.background {
             self.foreground = self.foreground.saturating_sub(1);
         }
         self.check_idle();
         self.check_drained();
+    }
+
+    /// Takes a newer table of accepted names, and counts the inbound streams by its entries.
+    pub(super) fn set_table(&mut self, table: Arc<InboundTable>) {
+        self.table = table;
+        self.inbound_counts.clear();
+        self.inbound_counts.resize(self.table.entries().len(), 0);
+        let places: Vec<usize> = self.session.iter().map(|(place, _)| place).collect();
+        for place in places {
+            let Some(stream) = self
+                .session
+                .stream_mut(place)
+                .filter(|stream| !stream.is_outbound())
+            else {
+                continue;
+            };
+            let name = stream.extra.protocol.as_ref();
+            stream.extra.entry = name.and_then(|name| self.table.find(name.as_str()));
+            if let Some(open) = stream
+                .extra
+                .entry
+                .and_then(|entry| self.inbound_counts.get_mut(entry))
+            {
+                *open = open.saturating_add(1);
+            }
+        }
     }
 
     /// The place of a stream by its id.
@@ -354,20 +389,20 @@ impl Connection {
         let Some(entry) = table.entries().get(index) else {
             return;
         };
-        let same = |name: &Option<ProtocolName>| name.as_ref() == Some(&entry.name);
-        let inbound = self
-            .session
-            .iter()
-            .filter(|(_, stream)| !stream.is_outbound() && same(&stream.extra.protocol));
-        if inbound.count() >= usize::try_from(entry.accept.max_streams).unwrap_or(usize::MAX) {
+        let open = self.inbound_counts.get(index).copied().unwrap_or_default();
+        if open >= entry.accept.max_streams {
             self.session.abort(place, code::RESOURCE_LIMIT_EXCEEDED);
             return self.forget(place);
+        }
+        if let Some(open) = self.inbound_counts.get_mut(index) {
+            *open = open.saturating_add(1);
         }
         let Some(stream) = self.session.stream_mut(place) else {
             return;
         };
         let extra = &mut stream.extra;
         extra.protocol = Some(entry.name.clone());
+        extra.entry = Some(index);
         extra.owner = entry.owner;
         extra.kind = entry.accept.kind;
         extra.background = entry.accept.background;

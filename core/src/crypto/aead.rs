@@ -37,10 +37,6 @@ impl AeadKey {
     /// Bytes of a tag.
     pub const TAG_LEN: usize = 16;
 
-    #[cfg_attr(
-        not(any(feature = "ring", feature = "aws-lc-rs", feature = "rustcrypto")),
-        expect(unused_variables, reason = "without a backend no provider exists")
-    )]
     pub(super) fn new(backend: Backend, key: &[u8; 32]) -> Result<Self, Error> {
         match backend {
             #[cfg(feature = "ring")]
@@ -58,10 +54,6 @@ impl AeadKey {
     ///
     /// # Errors
     /// [`Error::TooLong`] above about 256 GiB; `data` is then unspecified.
-    #[cfg_attr(
-        not(any(feature = "ring", feature = "aws-lc-rs", feature = "rustcrypto")),
-        expect(unused_variables, reason = "without a backend no key exists")
-    )]
     pub fn seal_in_place(
         &self,
         nonce: &[u8; 12],
@@ -84,17 +76,13 @@ impl AeadKey {
     /// # Errors
     /// [`Error::Authentication`] if the tag does not fit or `data` is shorter than a tag. `data` is then wiped: no
     /// byte of an unauthenticated plaintext can be read.
-    #[cfg_attr(
-        not(any(feature = "ring", feature = "aws-lc-rs", feature = "rustcrypto")),
-        expect(unused_variables, reason = "without a backend no key exists")
-    )]
     pub fn open_in_place(
         &self,
         nonce: &[u8; 12],
         aad: &[u8],
         data: &mut [u8],
     ) -> Result<usize, Error> {
-        let opened = match self.0 {
+        let opened: Result<usize, Error> = match self.0 {
             #[cfg(feature = "ring")]
             Inner::Ring(ref key) => ring_backend::open(&key.0, nonce, aad, data),
             #[cfg(feature = "aws-lc-rs")]

@@ -20,10 +20,6 @@ enum Inner {
 }
 
 impl X25519Secret {
-    #[cfg_attr(
-        not(any(feature = "ring", feature = "aws-lc-rs", feature = "rustcrypto")),
-        expect(unused_variables, reason = "without a backend no provider exists")
-    )]
     pub(super) fn new(backend: Backend, secret: [u8; 32]) -> Result<Self, Error> {
         let secret = Zeroizing::new(secret);
         match backend {
@@ -59,7 +55,7 @@ impl X25519Secret {
         if is_low_order(their_public) {
             return Err(Error::LowOrderPoint);
         }
-        let shared = match self.secret {
+        let shared: Zeroizing<[u8; 32]> = match self.secret {
             #[cfg(any(feature = "ring", feature = "rustcrypto"))]
             Inner::Dalek(ref secret) => dalek_shared(secret, their_public),
             #[cfg(feature = "aws-lc-rs")]
@@ -114,7 +110,7 @@ mod aws_lc {
         their_public: &[u8; 32],
     ) -> Result<Zeroizing<[u8; 32]>, Error> {
         let theirs = UnparsedPublicKey::new(&X25519, their_public);
-        agree(secret, &theirs, Error::LowOrderPoint, |shared| {
+        agree(secret, theirs, Error::LowOrderPoint, |shared| {
             <[u8; 32]>::try_from(shared)
                 .map(Zeroizing::new)
                 .map_err(|_| Error::Backend)

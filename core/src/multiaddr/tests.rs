@@ -355,6 +355,22 @@ fn sizes_are_bounded_in_every_way_to_build() {
     assert_eq!(longest.to_string().parse(), Ok(longest));
 }
 
+/// The text of an address may be many times longer than its bytes; it is read all the same.
+#[test]
+fn the_longest_address_of_every_component_is_readable() {
+    for text in samples() {
+        let mut rest = parse(&text);
+        while let Some(component) = rest.pop() {
+            if component.to_string().starts_with("/unix") {
+                continue;
+            }
+            let count = Multiaddr::MAX_LEN / component.as_bytes().len();
+            let longest = Multiaddr::from_bytes(&component.as_bytes().repeat(count)).unwrap();
+            assert_eq!(longest.to_string().parse(), Ok(longest), "{component}");
+        }
+    }
+}
+
 #[test]
 fn invalid_components_cannot_be_pushed() {
     let address = parse("/ip4/1.2.3.4/tcp/1");

@@ -176,3 +176,7 @@ fn read_exchange(message: &[u8]) -> Result<PublicKey, Error> {
     }
     Ok(public_key)
 }
+
+#[cfg(test)]
+#[path = "plaintext_tests.rs"]
+mod tests;

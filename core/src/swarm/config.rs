@@ -203,11 +203,11 @@ pub struct QueueConfig {
     /// Events waiting for [`poll_event`](super::Swarm::poll_event), with the room reserved for those to come. 4096.
     pub events: u32,
     /// Messages under way to one connection before protocols are told [`Full`](super::SendError::Full). Messages that
-    /// cannot be refused (resets, acknowledgements) may take it to four times as much, beyond which the connection is
-    /// closed. 1024.
+    /// cannot be refused (resets, acknowledgements) may take it to eight times as much, beyond which the connection is
+    /// closed. 256, at least 64.
     pub commands: u32,
     /// Bytes of protocols' messages under way to one connection, counted until they have left for the network; soft by
-    /// one message. 1 MiB.
+    /// one message. 256 KiB, and not less.
     pub command_bytes: u64,
 }
 

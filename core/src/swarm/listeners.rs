@@ -3,7 +3,7 @@
 use super::action::ListenerId;
 use crate::multiaddr::{Multiaddr, Protocol};
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, VecDeque},
     vec::Vec,
 };
 use core::net::IpAddr;
@@ -31,7 +31,8 @@ pub(super) struct Listeners {
     interfaces: Vec<IpAddr>,
     /// Every bound address, with unspecified ones replaced by those of the interfaces.
     expanded: Vec<Multiaddr>,
-    candidates: BTreeSet<Multiaddr>,
+    /// Oldest first.
+    candidates: VecDeque<Multiaddr>,
     confirmed: Vec<Multiaddr>,
 }
 
@@ -126,16 +127,21 @@ impl Listeners {
         &self.confirmed
     }
 
-    /// Remembers a candidate; false if it is known, or too many are.
+    /// Remembers a candidate; false if it is known. The oldest gives way when there are too many.
     pub(super) fn add_candidate(&mut self, address: &Multiaddr) -> bool {
-        self.candidates.len() < MAX_EXTERNAL
-            && !self.confirmed.contains(address)
-            && self.candidates.insert(address.clone())
+        let new = !self.confirmed.contains(address) && !self.candidates.contains(address);
+        if new {
+            if self.candidates.len() >= MAX_EXTERNAL {
+                self.candidates.pop_front();
+            }
+            self.candidates.push_back(address.clone());
+        }
+        new
     }
 
     /// Returns whether the address was not confirmed before. The oldest gives way when there are too many.
     pub(super) fn confirm(&mut self, address: &Multiaddr) -> (bool, Option<Multiaddr>) {
-        self.candidates.remove(address);
+        self.candidates.retain(|candidate| candidate != address);
         if self.confirmed.contains(address) {
             return (false, None);
         }
@@ -146,7 +152,7 @@ impl Listeners {
 
     /// Returns whether the address was confirmed.
     pub(super) fn expire(&mut self, address: &Multiaddr) -> bool {
-        self.candidates.remove(address);
+        self.candidates.retain(|candidate| candidate != address);
         let before = self.confirmed.len();
         self.confirmed.retain(|confirmed| confirmed != address);
         self.confirmed.len() < before
@@ -245,7 +251,8 @@ mod tests {
             .iter()
             .filter(|address| listeners.add_candidate(address))
             .count();
-        assert_eq!(taken, MAX_EXTERNAL);
+        assert_eq!((taken, listeners.candidates.len()), (200, MAX_EXTERNAL));
+        assert!(!listeners.add_candidate(&all[199]));
         let expired: Vec<_> = all
             .iter()
             .filter_map(|address| listeners.confirm(address).1)

@@ -180,7 +180,7 @@ impl State {
 
     /// Queues a message that cannot be refused. A connection that lets too many of them wait is closed.
     pub(super) fn control(&mut self, id: ConnectionId, message: ToConnectionMessage) {
-        let limit = self.config.queues.commands.saturating_mul(4);
+        let limit = self.config.queues.commands.saturating_mul(8);
         let waiting = self.connections.post(id, |outbox| {
             outbox.push(message);
             outbox.messages()

@@ -62,6 +62,7 @@ pub use error::{AcceptError, ListenError, OpenStreamError, Refused, SendError};
 pub use event::Event;
 pub use macros::ProtocolSet;
 pub use protocol::{Input, Protocol, StreamRef};
+pub use timers::Timers;
 
 use crate::{
     connection::{

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     connection::{
-        self, ConnectedPoint, ConnectionError, ConnectionId, InboundTable, Security, Slot,
-        StreamEnd,
+        self, BYTES_AT_ONCE, COMMANDS_AT_ONCE, ConnectedPoint, ConnectionError, ConnectionId,
+        InboundTable, Security, Slot, StreamEnd,
     },
     identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
@@ -294,7 +294,7 @@ pub(super) struct State {
     pub(super) book: AddressBook,
     pub(super) listeners: Listeners,
 
-    pub(super) timers: Timers,
+    pub(super) timers: Timers<Timer>,
     pub(super) actions: VecDeque<Action>,
     pub(super) events: EventQueue,
     pub(super) deliveries: VecDeque<Delivery>,
@@ -304,7 +304,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(
-        config: Config,
+        mut config: Config,
         security: Security,
         keypair: Keypair,
         slots: u16,
@@ -312,6 +312,9 @@ impl State {
         now: Instant,
         unix: UnixTime,
     ) -> Self {
+        // A connection reports after a quarter of these; less would wait for ever.
+        config.queues.commands = config.queues.commands.max(COMMANDS_AT_ONCE);
+        config.queues.command_bytes = config.queues.command_bytes.max(BYTES_AT_ONCE);
         let hash = KeyedHash::new(&seed);
         let protocols = seed.derive("protocols");
         let mut events =

@@ -1,4 +1,4 @@
-//! The swarm's own deadlines: at most one for each key.
+//! Deadlines, at most one for each key.
 
 use super::dial::{AttemptId, DialId};
 use crate::{swarm::ResolveId, time::Instant};
@@ -25,53 +25,94 @@ pub(super) enum Timer {
     Backoff,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Timers {
-    by_time: BTreeSet<(Instant, Timer)>,
-    by_key: BTreeMap<Timer, Instant>,
+/// Deadlines of a machine, at most one for each key. What [`Protocol::poll_timeout`](super::Protocol::poll_timeout) and
+/// [`Input::Timeout`](super::Input::Timeout) need.
+///
+/// ```
+/// use core::time::Duration;
+/// use drywire::{swarm::Timers, time::Instant};
+///
+/// let mut timers = Timers::default();
+/// let start = Instant::ZERO;
+/// timers.set("late", start + Duration::from_secs(2));
+/// timers.set("soon", start + Duration::from_secs(1));
+/// timers.set("late", start + Duration::from_secs(3));
+/// assert_eq!(timers.next(), Some(start + Duration::from_secs(1)));
+/// assert_eq!(timers.pop_due(start + Duration::from_secs(2)), Some("soon"));
+/// assert_eq!(timers.pop_due(start + Duration::from_secs(2)), None);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Timers<K> {
+    by_time: BTreeSet<(Instant, K)>,
+    by_key: BTreeMap<K, Instant>,
 }
 
-impl Timers {
-    /// Sets the deadline of `timer`, replacing the one it had.
-    pub(super) fn set(&mut self, timer: Timer, at: Instant) {
-        if let Some(old) = self.by_key.insert(timer, at) {
-            self.by_time.remove(&(old, timer));
-        }
-        self.by_time.insert((at, timer));
-    }
-
-    pub(super) fn clear(&mut self, timer: Timer) {
-        if let Some(old) = self.by_key.remove(&timer) {
-            self.by_time.remove(&(old, timer));
+impl<K> Default for Timers<K> {
+    fn default() -> Self {
+        Self {
+            by_time: BTreeSet::new(),
+            by_key: BTreeMap::new(),
         }
     }
+}
 
-    /// Sets the deadline, or clears it.
-    pub(super) fn set_or_clear(&mut self, timer: Timer, at: Option<Instant>) {
+impl<K: Copy + Ord> Timers<K> {
+    /// Sets the deadline of `key`, in place of the one it had.
+    pub fn set(&mut self, key: K, at: Instant) {
+        if let Some(old) = self.by_key.insert(key, at) {
+            self.by_time.remove(&(old, key));
+        }
+        self.by_time.insert((at, key));
+    }
+
+    /// Takes the deadline of `key` away.
+    pub fn clear(&mut self, key: K) {
+        if let Some(old) = self.by_key.remove(&key) {
+            self.by_time.remove(&(old, key));
+        }
+    }
+
+    /// Sets the deadline, or takes it away.
+    pub fn set_or_clear(&mut self, key: K, at: Option<Instant>) {
         match at {
-            Some(at) => self.set(timer, at),
-            None => self.clear(timer),
+            Some(at) => self.set(key, at),
+            None => self.clear(key),
         }
     }
 
-    pub(super) fn next(&self) -> Option<Instant> {
+    /// The deadline of `key`.
+    #[must_use]
+    pub fn get(&self, key: K) -> Option<Instant> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// The earliest deadline.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
         self.by_time.first().map(|(at, _)| *at)
     }
 
-    /// Takes one timer whose time has come.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Timer> {
-        let (at, timer) = *self.by_time.first()?;
+    /// Takes out one key whose deadline has come: the earliest, and of several the lowest key.
+    pub fn pop_due(&mut self, now: Instant) -> Option<K> {
+        let (at, key) = *self.by_time.first()?;
         if at > now {
             return None;
         }
         self.by_time.pop_first();
-        self.by_key.remove(&timer);
-        Some(timer)
+        self.by_key.remove(&key);
+        Some(key)
     }
 
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    /// How many deadlines there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.by_time.len()
+    }
+
+    /// Whether there is no deadline.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_time.is_empty()
     }
 }
 

@@ -1,0 +1,124 @@
+//! What a connection may hold, and what it owes the swarm a word about.
+
+use super::{
+    Connection,
+    message::{BYTES_AT_ONCE, COMMANDS_AT_ONCE, ToSwarm, ToSwarmMessage},
+    table::StreamKind,
+};
+use crate::resource::Lease;
+use core::time::Duration;
+
+/// Bytes asked of the swarm at once.
+const LEASE_BLOCK: u64 = 1024 * 1024;
+/// A refused lease is asked for again after this long.
+pub(super) const LEASE_RETRY: Duration = Duration::from_secs(1);
+
+impl Connection {
+    /// Whether more memory is held than the swarm has leased. Then nothing is processed until the application reads.
+    pub(super) fn is_over_lease(&self) -> bool {
+        let held = u64::try_from(self.session.held_bytes()).unwrap_or(u64::MAX);
+        held > 0 && held.saturating_add(self.session.growth()) > self.lease.bytes
+    }
+
+    pub(super) fn check_lease(&mut self) {
+        if !self.is_open() {
+            return;
+        }
+        let over = self.is_over_lease();
+        if !over {
+            self.slow_reader_deadline = None;
+        } else if self.slow_reader_deadline.is_none() {
+            self.slow_reader_deadline = Some(self.now + self.config.slow_reader_timeout);
+        }
+        let streams_short = self.session.inbound_streams() > self.lease.streams / 2
+            && self.lease.streams < self.config.max_streams;
+        let bytes_short = self.session.take_growth_wanted() || over;
+        if (bytes_short || streams_short) && !self.lease_asked && self.lease_refused.is_none() {
+            let bytes = if bytes_short {
+                LEASE_BLOCK.max(u64::from(self.config.yamux.max_window) / 4)
+            } else {
+                0
+            };
+            let streams = if streams_short {
+                self.config.max_streams.saturating_sub(self.lease.streams)
+            } else {
+                0
+            };
+            self.lease_asked = true;
+            self.tell_swarm(ToSwarmMessage::NeedLease(Lease::new(bytes, streams)));
+        }
+    }
+
+    pub(super) fn leased(&mut self, more: Lease) {
+        self.lease_asked = false;
+        if more.is_empty() {
+            self.lease_refused = Some(self.now);
+            return;
+        }
+        self.lease = self.lease.plus(more);
+        self.apply_lease();
+        self.process();
+    }
+
+    pub(super) fn apply_lease(&mut self) {
+        self.session.set_growth_budget(self.lease.bytes / 2);
+        let streams = self
+            .lease
+            .streams
+            .min(self.config.max_streams)
+            .min(self.config.yamux.max_inbound_streams);
+        self.session.set_max_inbound_streams(streams);
+    }
+
+    pub(super) fn tell_swarm(&mut self, message: ToSwarmMessage) {
+        self.messages.push_back(ToSwarm(message));
+    }
+
+    /// What to carry to the swarm, one at a time, in order.
+    pub fn poll_message(&mut self) -> Option<ToSwarm> {
+        if let Some(message) = self.messages.pop_front() {
+            return Some(message);
+        }
+        self.round_trip
+            .take()
+            .map(|round_trip| ToSwarm(ToSwarmMessage::RoundTrip(round_trip)))
+    }
+
+    pub(super) fn note_command(&mut self) {
+        self.commands_handled = self.commands_handled.saturating_add(1);
+        self.report_processed();
+    }
+
+    /// A command brought `len` bytes, which the swarm counts, of which `queued` now wait in a stream's queue.
+    pub(super) fn note_sent(&mut self, len: usize, queued: usize) {
+        let count = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes_accepted = self.bytes_accepted.saturating_add(count(len.max(queued)));
+        // A length prefix is not the swarm's: it is reported as if it had gone before.
+        self.bytes_reported = self
+            .bytes_reported
+            .saturating_add(count(queued.saturating_sub(len)));
+        self.note_command();
+    }
+
+    /// Tells the swarm what left its budget, in batches.
+    pub(super) fn report_processed(&mut self) {
+        let queued = u64::try_from(self.session.metered_bytes()).unwrap_or(u64::MAX);
+        let gone = self
+            .bytes_accepted
+            .saturating_sub(queued)
+            .saturating_sub(self.bytes_reported);
+        let enough = gone >= BYTES_AT_ONCE / 4 || self.commands_handled >= COMMANDS_AT_ONCE / 4;
+        if enough && !self.is_closed() {
+            self.bytes_reported = self.bytes_reported.saturating_add(gone);
+            let commands = core::mem::take(&mut self.commands_handled);
+            self.tell_swarm(ToSwarmMessage::Processed {
+                commands,
+                bytes: gone,
+            });
+        }
+    }
+
+    pub(super) fn kind_of(&self, place: usize) -> Option<StreamKind> {
+        self.session.stream(place).map(|stream| stream.extra.kind)
+    }
+}

@@ -1,0 +1,31 @@
+//! Protocols: what a node does on its connections.
+//!
+//! Each is a [`Protocol`](crate::swarm::Protocol), and can be a field of a set made by
+//! [`protocols!`](crate::protocols).
+//!
+//! | module | protocol | what it does |
+//! |---|---|---|
+//! | [`ping`] | `/ipfs/ping/1.0.0` | measures round trips, notices dead peers |
+//! | [`identify`] | `/ipfs/id/1.0.0`, `/ipfs/id/push/1.0.0` | tells who one is, what one supports, where one can be reached |
+//! | [`stream`] | any name | plain streams for the application |
+//!
+//! [`Standard`] is the set of all of them.
+
+pub mod identify;
+pub mod ping;
+pub mod stream;
+
+use crate::protocols;
+
+protocols! {
+    /// Ping, identify and plain streams: what most nodes need at least.
+    #[derive(Debug, Default)]
+    pub struct Standard => StandardEvent {
+        /// Measures round trips.
+        pub ping: ping::Ping => Ping,
+        /// Tells peers of each other.
+        pub identify: identify::Identify => Identify,
+        /// Plain streams for the application.
+        pub streams: stream::Streams => Stream,
+    }
+}
