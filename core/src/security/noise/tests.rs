@@ -305,6 +305,14 @@ fn muxers_that_do_not_fit_are_refused_at_once() {
 }
 
 #[test]
+fn a_handshake_may_run_on_any_thread() {
+    fn is_send<T: Send + 'static>() {}
+    is_send::<Handshake>();
+    is_send::<Secured>();
+    is_send::<Local>();
+}
+
+#[test]
 fn nothing_secret_is_printed() {
     let local = local(1);
     assert!(format!("{local:?}").starts_with("Local { provider: Provider("));
