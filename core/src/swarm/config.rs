@@ -215,8 +215,8 @@ impl Default for QueueConfig {
     fn default() -> Self {
         Self {
             events: 4096,
-            commands: 1024,
-            command_bytes: 1024 * 1024,
+            commands: 256,
+            command_bytes: 256 * 1024,
         }
     }
 }

@@ -72,6 +72,7 @@ macro_rules! protocols {
 
         #[doc = concat!("What the protocols of [`", stringify!($name), "`] tell the host.")]
         #[derive(Debug)]
+        #[allow(dead_code, reason = "not every host looks into every event")]
         $visibility enum $event {
             $(
                 #[doc = concat!("Of `", stringify!($field), "`.")]

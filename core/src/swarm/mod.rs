@@ -47,6 +47,9 @@ mod sources;
 mod state;
 mod timers;
 
+#[cfg(test)]
+mod tests;
+
 pub use action::{
     Action, ListenerId, ListenerUpdate, LookupKind, ResolveId, Resolved, TransportError,
 };

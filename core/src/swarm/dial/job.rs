@@ -22,6 +22,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
+use core::time::Duration;
 
 /// Failures told to a caller.
 const MAX_FAILURES: usize = 32;
@@ -191,6 +192,20 @@ impl Attempts {
     pub(in crate::swarm) fn len(&self) -> usize {
         self.attempts.len()
     }
+
+    /// Of each attempt its job, who is expected and the address.
+    #[cfg(test)]
+    pub(in crate::swarm) fn all(
+        &self,
+    ) -> impl Iterator<Item = (Option<u64>, Option<PeerId>, &Multiaddr)> {
+        self.attempts.values().map(|attempt| {
+            (
+                attempt.job.map(|(job, _)| job),
+                attempt.expected,
+                &attempt.address,
+            )
+        })
+    }
 }
 
 impl State {
@@ -336,12 +351,20 @@ impl State {
             });
         }
         let addresses: Vec<Multiaddr> = new.iter().map(|target| target.address.clone()).collect();
-        for (index, delay) in rank(&addresses, self.config.dial.stagger) {
-            if let Some(target) = new.get_mut(index) {
-                target.state = TargetState::Waiting(self.now + delay);
+        let ranked = rank(&addresses, self.config.dial.stagger);
+        let mut place = alloc::vec![(Duration::ZERO, 0); new.len()];
+        for (order, (index, delay)) in ranked.into_iter().enumerate() {
+            if let Some(place) = place.get_mut(index) {
+                *place = (delay, order);
             }
         }
-        job.targets.append(&mut new);
+        let mut placed: Vec<_> = place.into_iter().zip(new).collect();
+        placed.sort_by_key(|(place, _)| *place);
+        job.targets
+            .extend(placed.into_iter().map(|((delay, _), target)| Target {
+                state: TargetState::Waiting(self.now + delay),
+                ..target
+            }));
     }
 
     /// Starts what is due, arms the timer for what is not, and ends a job with nothing left to try.
