@@ -5,7 +5,12 @@ use drywire::multiaddr::Multiaddr;
 use std::{path::PathBuf, time::Duration};
 
 #[derive(Debug, Parser)]
-#[command(name = "drywire", version, about = "A libp2p node, and tools to talk to others", propagate_version = true)]
+#[command(
+    name = "drywire",
+    version,
+    about = "A libp2p node, and tools to talk to others",
+    propagate_version = true
+)]
 pub(crate) struct Arguments {
     /// Print one JSON object a line
     #[arg(long, global = true)]
@@ -129,14 +134,20 @@ pub(crate) enum KeyCommand {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 fn size(text: &str) -> Result<u64, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(split).unwrap_or((text, ""));
-    let number: u64 = digits.parse().map_err(|_| "not a number of bytes".to_owned())?;
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "not a number of bytes".to_owned())?;
     let unit: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "k" | "kib" => 1 << 10,
@@ -144,7 +155,9 @@ fn size(text: &str) -> Result<u64, String> {
         "g" | "gib" => 1 << 30,
         other => return Err(format!("unknown unit {other:?}, use K, M or G")),
     };
-    number.checked_mul(unit).ok_or_else(|| "too large".to_owned())
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| "too large".to_owned())
 }
 
 #[cfg(test)]

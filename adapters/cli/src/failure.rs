@@ -12,12 +12,18 @@ pub(crate) struct Failure {
 impl Failure {
     /// The operation failed.
     pub(crate) fn failed(message: impl fmt::Display) -> Self {
-        Self { code: 1, message: message.to_string() }
+        Self {
+            code: 1,
+            message: message.to_string(),
+        }
     }
 
     /// The command line asks for something that makes no sense.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
-        Self { code: 2, message: message.to_string() }
+        Self {
+            code: 2,
+            message: message.to_string(),
+        }
     }
 
     /// The process's exit status.

@@ -17,7 +17,9 @@ pub(crate) fn run(command: &KeyCommand, output: &Output) -> Result<(), Failure> 
         KeyCommand::New { file } => {
             let key = generate()?;
             write_new(file, &key.to_protobuf()).map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => Failure::failed(format!("{} exists already", file.display())),
+                io::ErrorKind::AlreadyExists => {
+                    Failure::failed(format!("{} exists already", file.display()))
+                }
                 _ => Failure::failed(format!("cannot write {}: {error}", file.display())),
             })?;
             show("key_created", file, &key, output);
@@ -30,14 +32,19 @@ pub(crate) fn run(command: &KeyCommand, output: &Output) -> Result<(), Failure> 
 fn show(event: &str, file: &Path, key: &Keypair, output: &Output) {
     let peer = key.peer_id().to_base58();
     let kind = key.key_type().to_string();
-    let fields = [("peer", peer.as_str().into()), ("type", kind.into()), ("file", file.display().to_string().into())];
+    let fields = [
+        ("peer", peer.as_str().into()),
+        ("type", kind.into()),
+        ("file", file.display().to_string().into()),
+    ];
     output.say(&peer, event, &fields);
 }
 
 /// A new identity from the operating system's randomness.
 pub(crate) fn generate() -> Result<Keypair, Failure> {
     let mut entropy = [0; 32];
-    getrandom::fill(&mut entropy).map_err(|error| Failure::failed(format!("no randomness: {error}")))?;
+    getrandom::fill(&mut entropy)
+        .map_err(|error| Failure::failed(format!("no randomness: {error}")))?;
     Ok(Keypair::ed25519_from_seed(&Seed::from_entropy(entropy)))
 }
 
@@ -48,13 +55,19 @@ pub(crate) fn load(file: Option<&PathBuf>) -> Result<Keypair, Failure> {
 
 fn read(file: &Path) -> Result<Keypair, Failure> {
     let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|opened| opened.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    let read =
+        File::open(file).and_then(|opened| opened.take(MAX_FILE + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         let hint = match error.kind() {
-            io::ErrorKind::NotFound => format!(" (make one with: drywire key new {})", file.display()),
+            io::ErrorKind::NotFound => {
+                format!(" (make one with: drywire key new {})", file.display())
+            }
             _ => String::new(),
         };
-        return Err(Failure::failed(format!("cannot read the key file {}: {error}{hint}", file.display())));
+        return Err(Failure::failed(format!(
+            "cannot read the key file {}: {error}{hint}",
+            file.display()
+        )));
     }
     let key = Keypair::from_protobuf(&bytes);
     bytes.fill(0);
@@ -97,24 +110,45 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
-        assert_eq!(write_new(&file, b"other").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            write_new(&file, b"other").unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
         assert_eq!(read(&file).unwrap().peer_id(), key.peer_id());
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "no part is left behind");
+        assert_eq!(
+            fs::read_dir(&directory).unwrap().count(),
+            1,
+            "no part is left behind"
+        );
         fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]
     fn what_is_not_a_key_is_refused_with_a_reason() {
-        let directory = std::env::temp_dir().join(format!("drywire-badkeys-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("drywire-badkeys-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let missing = read(&directory.join("missing")).unwrap_err().to_string();
         assert!(missing.contains("drywire key new"), "{missing}");
         let file = directory.join("bad");
-        for bad in [&b""[..], b"hello", &[8, 1, 18, 255, 255, 255, 255, 15], &[0; 20_000]] {
+        for bad in [
+            &b""[..],
+            b"hello",
+            &[8, 1, 18, 255, 255, 255, 255, 15],
+            &[0; 20_000],
+        ] {
             fs::write(&file, bad).unwrap();
-            assert!(read(&file).unwrap_err().to_string().contains("is not a key file"));
+            assert!(
+                read(&file)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("is not a key file")
+            );
         }
         fs::remove_dir_all(&directory).unwrap();
     }

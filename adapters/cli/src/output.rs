@@ -21,7 +21,11 @@ impl Output {
 
     /// Says one thing: `text` to people, the event with its fields to programs.
     pub(crate) fn say(&self, text: &str, event: &str, fields: &[(&str, Value)]) {
-        let line = if self.json { object(event, fields) } else { text.to_owned() };
+        let line = if self.json {
+            object(event, fields)
+        } else {
+            text.to_owned()
+        };
         let mut stdout = std::io::stdout().lock();
         let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
     }
@@ -81,8 +85,14 @@ mod tests {
 
     #[test]
     fn objects_are_json_in_their_order() {
-        let text = object("listen", &[("address", "/ip4/1.2.3.4\"".into()), ("n", 5.into())]);
-        assert_eq!(text, r#"{"event":"listen","address":"/ip4/1.2.3.4\"","n":5}"#);
+        let text = object(
+            "listen",
+            &[("address", "/ip4/1.2.3.4\"".into()), ("n", 5.into())],
+        );
+        assert_eq!(
+            text,
+            r#"{"event":"listen","address":"/ip4/1.2.3.4\"","n":5}"#
+        );
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["n"], 5);
     }

@@ -14,22 +14,36 @@ const CHUNK: usize = 256 * 1024;
 const ZEROS: Bytes = Bytes::from_static(&[0; 64 * 1024]);
 
 pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Failure> {
-    let PerfOptions { peer, upload, download } = options;
+    let PerfOptions {
+        peer,
+        upload,
+        download,
+    } = options;
     if upload == 0 && download == 0 {
-        return Err(Failure::usage("nothing to measure: give --upload or --download a number of bytes"));
+        return Err(Failure::usage(
+            "nothing to measure: give --upload or --download a number of bytes",
+        ));
     }
     let session = Session::connect(&peer).await?;
-    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the transfer failed: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::failed(format!("the transfer failed: {error}"));
     let mut stream = session.open(PERF).await?;
 
     let bar = output.progress("upload", upload);
     let start = Instant::now();
-    stream.write_bytes(&mut Bytes::copy_from_slice(&download.to_be_bytes())).await.map_err(|error| failed(&error))?;
+    stream
+        .write_bytes(&mut Bytes::copy_from_slice(&download.to_be_bytes()))
+        .await
+        .map_err(|error| failed(&error))?;
     let mut left = upload;
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
-        let write = stream.write_bytes(&mut ZEROS.slice(..count));
-        within(peer.timeout, "the peer stopped reading", async { write.await.map_err(|error| failed(&error)) }).await?;
+        let mut piece = ZEROS.slice(..count);
+        let write = stream.write_bytes(&mut piece);
+        within(peer.timeout, "the peer stopped reading", async {
+            write.await.map_err(|error| failed(&error))
+        })
+        .await?;
         left = left.saturating_sub(count as u64);
         bar.inc(count as u64);
     }
@@ -41,7 +55,9 @@ pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Fai
     let mut bar = finished(&bar, output, download);
     loop {
         let read = stream.read_bytes(CHUNK);
-        let chunk = within(peer.timeout, "the peer stopped sending", async { read.await.map_err(|error| failed(&error)) });
+        let chunk = within(peer.timeout, "the peer stopped sending", async {
+            read.await.map_err(|error| failed(&error))
+        });
         let chunk = chunk.await?;
         uploaded_at.get_or_insert_with(Instant::now);
         let Some(chunk) = chunk else { break };
@@ -53,7 +69,9 @@ pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Fai
     drop(bar);
     session.close().await;
     if received != download {
-        return Err(Failure::failed(format!("asked the peer for {download} bytes and got {received}")));
+        return Err(Failure::failed(format!(
+            "asked the peer for {download} bytes and got {received}"
+        )));
     }
     let uploaded_at = uploaded_at.unwrap_or(end);
     let up = uploaded_at.duration_since(start).as_secs_f64();

@@ -51,9 +51,16 @@ async fn echo(mut stream: Stream) -> io::Result<()> {
 /// ([perf specification](https://github.com/libp2p/specs/blob/master/perf/perf.md)).
 async fn perf(mut stream: Stream) -> io::Result<()> {
     let mut wanted = stream.read_u64().await?;
-    while stream.read_bytes(CHUNK).await.map_err(io::Error::other)?.is_some() {}
+    while stream
+        .read_bytes(CHUNK)
+        .await
+        .map_err(io::Error::other)?
+        .is_some()
+    {}
     while wanted > 0 {
-        let count = usize::try_from(wanted).unwrap_or(usize::MAX).min(ZEROS.len());
+        let count = usize::try_from(wanted)
+            .unwrap_or(usize::MAX)
+            .min(ZEROS.len());
         stream.write_bytes(&mut ZEROS.slice(..count)).await?;
         wanted = wanted.saturating_sub(count as u64);
     }

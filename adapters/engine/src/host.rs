@@ -156,6 +156,13 @@ where
         });
     }
 
+    /// Where this node listens: unspecified addresses are replaced by those of the machine's interfaces, where the runtime
+    /// can tell them.
+    #[must_use]
+    pub fn listen_addresses(&self) -> Vec<Multiaddr> {
+        lock(&self.inner.state).swarm.listen_addresses().to_vec()
+    }
+
     /// Makes a connection, or finds one that is there, and waits until streams can be opened on it. Dropping the future
     /// gives the dial up, unless others wait for the same peer.
     ///
@@ -200,6 +207,14 @@ where
             .await
             .map_err(ConnectError::Connection)?;
         Ok(dialed)
+    }
+
+    /// Remembers an address of a peer, until it is told otherwise, for opening streams and dialing by peer id. Returns
+    /// whether it is new.
+    pub fn add_address(&self, peer: PeerId, address: &Multiaddr) -> bool {
+        let now = self.inner.router.now();
+        self.inner
+            .with(|state| state.swarm.add_address(now, peer, address))
     }
 
     /// Closes every connection to a peer, in good order.

@@ -24,7 +24,7 @@ use drywire::{
         Action, AttemptId, ListenerId, ListenerUpdate, LookupKind, Protocol, ResolveId, Resolved,
         TransportError,
     },
-    time::Instant,
+    time::{Instant, earliest},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -36,6 +36,8 @@ use std::{
 const ACCEPT_BUDGET: usize = 32;
 /// How long a listener rests after accepting failed, doubled with each failure in a row up to a second.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often the machine's addresses are looked at, while a listener is bound to all of them.
+const INTERFACES_EVERY: Duration = Duration::from_secs(30);
 /// How often the swarm is told the wall clock.
 const WALL_CLOCK_EVERY: Duration = Duration::from_secs(60);
 
@@ -46,6 +48,8 @@ pub(crate) struct SwarmDriver<R: Runtime, P: Protocol> {
     timer: R::Timer,
     armed: Option<Instant>,
     told_wall_clock: Instant,
+    /// When to look at the machine's addresses; never while no listener is bound to all of them.
+    interfaces_due: Option<Instant>,
     listeners: Vec<Listening<R>>,
     paused: bool,
     dials: BTreeMap<AttemptId, Arc<Notify>>,
@@ -87,6 +91,7 @@ where
             timer,
             armed: None,
             told_wall_clock,
+            interfaces_due: None,
             listeners: Vec::new(),
             paused: false,
             dials: BTreeMap::new(),
@@ -103,10 +108,14 @@ where
         if self.timer.poll(cx).is_ready() {
             self.armed = None;
         }
+        let interfaces = self.interfaces(now);
         let mut started = Vec::new();
         let mut wakers = Vec::new();
         let (actions, deadline, finished) = {
             let mut state = lock(&inner.state);
+            if let Some(interfaces) = interfaces {
+                state.swarm.handle_interfaces(now, interfaces);
+            }
             self.input(now, &mut state, accepted, &mut started);
             let actions: Vec<Action> = core::iter::from_fn(|| state.swarm.poll_action()).collect();
             while let Some(event) = state.swarm.poll_event() {
@@ -127,12 +136,19 @@ where
             return Poll::Ready(());
         }
         again |= !self.reports.is_empty();
-        again |= self.arm(deadline, cx);
+        again |= self.arm(earliest(deadline, self.interfaces_due), cx);
         if again {
             inner.router.swarm.mark();
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// The addresses of the machine, if they matter and were not asked for lately.
+    fn interfaces(&mut self, now: Instant) -> Option<Vec<IpAddr>> {
+        let due = self.interfaces_due.filter(|due| *due <= now)?;
+        self.interfaces_due = Some(due.max(now) + INTERFACES_EVERY);
+        Some(self.runtime.interfaces())
     }
 
     /// Tells the swarm what has happened.
@@ -303,6 +319,9 @@ where
             });
         let update = match bound {
             Ok((listener, bound)) => {
+                if bound.is_unspecified() {
+                    self.interfaces_due = Some(Instant::ZERO);
+                }
                 self.listeners.push(Listening {
                     id,
                     listener,
