@@ -62,14 +62,15 @@ impl Lease {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// All connections together: 128 MiB, 65,536 streams.
+    /// All connections together: 128 MiB, 131,072 streams.
     pub node: Lease,
     /// All connections of one peer: 64 MiB, 2048 streams.
     pub peer: Lease,
     /// One connection: 32 MiB, 1024 streams.
     pub connection: Lease,
-    /// What a connection has from the start: 128 KiB, 64 streams. A connection is refused if not even the streams are
-    /// there.
+    /// What a connection has from the start: 128 KiB, 256 streams. A connection is refused if not even the streams are
+    /// there. Fewer than the 256 that a peer may open before the first is acknowledged would have a burst of them reset
+    /// before more could be leased.
     pub initial: Lease,
     /// Requests are rounded up to multiples of this: 256 KiB, 64 streams.
     pub block: Lease,
@@ -79,10 +80,10 @@ impl Default for Limits {
     fn default() -> Self {
         const MIB: u64 = 1024 * 1024;
         Self {
-            node: Lease::new(128 * MIB, 65_536),
+            node: Lease::new(128 * MIB, 131_072),
             peer: Lease::new(64 * MIB, 2048),
             connection: Lease::new(32 * MIB, 1024),
-            initial: Lease::new(MIB / 8, 64),
+            initial: Lease::new(MIB / 8, 256),
             block: Lease::new(MIB / 4, 64),
         }
     }
