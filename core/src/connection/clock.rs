@@ -12,14 +12,14 @@ use alloc::{collections::VecDeque, vec::Vec};
 use core::time::Duration;
 
 /// Spare memory is given back after this long without traffic.
-const TRIM_AFTER: Duration = Duration::from_secs(1);
+pub(super) const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout). Not later than the last `now` while an event or a message
     /// waits.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if !self.events.is_empty() || !self.messages.is_empty() {
+        if !self.events.is_empty() || !self.messages.is_empty() || self.round_trip.is_some() {
             return Some(self.now);
         }
         if self.is_closed() {
@@ -60,6 +60,8 @@ impl Connection {
             self.check_lease();
         }
         self.expire_streams();
+        self.note_freed();
+        self.resume();
         if due(self.trim_at) {
             self.trim();
         }

@@ -44,6 +44,7 @@ impl Connection {
         self.phase = Phase::Closing;
         self.phase_deadline = Some(self.now + self.config.close_timeout);
         self.idle_deadline = None;
+        self.deaf = !orderly;
         self.session.drop_control();
         let places: Vec<usize> = self.session.iter().map(|(place, _)| place).collect();
         for place in places {
@@ -85,6 +86,8 @@ impl Connection {
         self.slow_reader_deadline = None;
         self.lease_refused = None;
         self.trim_at = None;
+        // The last message is the one below.
+        self.round_trip = None;
         self.events.push_back(Event::Closed {
             error: error.clone(),
         });
@@ -123,6 +126,19 @@ impl Connection {
                 yamux::SentNotice::Finished(place) => self.settle(place),
             }
         }
+        self.note_freed();
+        self.check_drained();
+        // Windows grow and shrink while sending.
+        if self.is_over_lease() {
+            self.check_lease();
+        } else {
+            self.resume();
+        }
+    }
+
+    /// Something may have left the send queues or the receive queues, be it by a reset: whoever waited for that goes on.
+    /// For the ends of calls from outside, where nothing else is under way.
+    pub(super) fn note_freed(&mut self) {
         if !self.blocked.is_empty()
             && self.session.queued_bytes() <= self.config.connection_send_queue / 2
         {
@@ -130,7 +146,6 @@ impl Connection {
                 self.notify_writable(place);
             }
         }
-        self.check_drained();
         self.report_processed();
     }
 }

@@ -19,6 +19,9 @@ impl Connection {
     pub fn handle_message(&mut self, now: Instant, message: ToConnection) {
         use ToConnectionMessage as Message;
         self.advance_clock(now);
+        if self.is_closed() {
+            return;
+        }
         match message.0 {
             Message::Admit { table, lease } => self.admitted(table, lease),
             Message::Refuse(reason) | Message::Close(reason) => {
@@ -55,7 +58,7 @@ impl Connection {
             Message::Send { stream, bytes } => self.send_for_swarm(stream, bytes),
             Message::Finish { stream } => {
                 if let Some(place) = self.place_of(stream) {
-                    self.session.finish(place);
+                    self.finish_stream(place);
                     self.settle(place);
                 }
                 self.note_command();
@@ -78,13 +81,15 @@ impl Connection {
                 self.note_command();
             }
         }
+        self.note_freed();
+        self.resume();
     }
 
     fn send_for_swarm(&mut self, stream: StreamId, bytes: Bytes) {
         let len = bytes.len();
         let mut queued = 0;
         if let Some(place) = self.place_of(stream) {
-            let before = self.session.metered_bytes();
+            let before = self.session.metered_bytes().saturating_add(self.early_bytes);
             match self.kind_of(place) {
                 Some(StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len })
                     if u32::try_from(len).is_ok_and(|len| len > max_len)
@@ -92,12 +97,10 @@ impl Connection {
                 {
                     self.fail_stream(place, StreamError::MessageTooLong, code::NO_ERROR);
                 }
-                kind => {
-                    if let Some(StreamKind::Framed { .. }) = kind {
-                        self.write_length_prefix(place, len);
-                    }
-                    self.session.write_shared(place, bytes);
-                    queued = self.session.metered_bytes().saturating_sub(before);
+                _ => {
+                    self.write_or_keep(place, bytes);
+                    let after = self.session.metered_bytes();
+                    queued = after.saturating_add(self.early_bytes).saturating_sub(before);
                 }
             }
         }

@@ -100,9 +100,17 @@ impl Connection {
         self.note_command();
     }
 
+    /// A length prefix of `len` bytes was queued, which the swarm did not count.
+    pub(super) fn note_prefix(&mut self, len: usize) {
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        self.bytes_accepted = self.bytes_accepted.saturating_add(len);
+        self.bytes_reported = self.bytes_reported.saturating_add(len);
+    }
+
     /// Tells the swarm what left its budget, in batches.
     pub(super) fn report_processed(&mut self) {
-        let queued = u64::try_from(self.session.metered_bytes()).unwrap_or(u64::MAX);
+        let queued = self.session.metered_bytes().saturating_add(self.early_bytes);
+        let queued = u64::try_from(queued).unwrap_or(u64::MAX);
         let gone = self
             .bytes_accepted
             .saturating_sub(queued)

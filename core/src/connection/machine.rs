@@ -2,6 +2,7 @@
 
 use super::{
     Event,
+    clock::TRIM_AFTER,
     config::{Config, ConnectedPoint, ConnectionStart, Direction},
     error::ConnectionError,
     id::{ConnectionId, StreamId},
@@ -81,6 +82,8 @@ pub struct Connection {
     pub(super) receive: ReceiveBuffer,
     /// The peer shut its side of the pipe.
     pub(super) ended: bool,
+    /// The peer broke the rules: what it still sends is dropped.
+    pub(super) deaf: bool,
     /// Bytes of the upgrade, as they go on the wire.
     pub(super) upgrade_out: Vec<u8>,
     pub(super) channel: Option<Channel>,
@@ -101,6 +104,8 @@ pub struct Connection {
     pub(super) foreground: u32,
     /// Writers that wait for the connection's send queue.
     pub(super) blocked: BTreeSet<usize>,
+    /// Bytes of commands that wait for their stream's protocol to be agreed.
+    pub(super) early_bytes: usize,
     pub(super) open_wanted: bool,
     pub(super) keep_alive: bool,
     pub(super) host_keep_alive: bool,
@@ -149,6 +154,7 @@ impl Connection {
             secured: None,
             receive: ReceiveBuffer::new(config.max_receive_buffer),
             ended: false,
+            deaf: false,
             upgrade_out,
             channel: None,
             mux_negotiation: None,
@@ -164,6 +170,7 @@ impl Connection {
             negotiating: 0,
             foreground: 0,
             blocked: BTreeSet::new(),
+            early_bytes: 0,
             open_wanted: false,
             keep_alive: false,
             host_keep_alive: false,
@@ -257,16 +264,22 @@ impl Connection {
             None => 1,
         };
         let stuck = match self.phase {
-            Phase::Upgrading(_) | Phase::AwaitingAdmission { .. } => {
+            Phase::Upgrading(_) | Phase::AwaitingAdmission { asked: true } => {
                 waiting.len() >= MAX_BEFORE_ADMISSION
             }
+            // Whole messages are taken at once, and one may be longer than that.
+            Phase::AwaitingAdmission { asked: false } => false,
+            Phase::Closing if self.deaf => false,
             _ => self.is_over_lease(),
         };
         if stuck {
-            None
-        } else {
-            Some(self.receive.prepare(missing.max(1)))
+            return None;
         }
+        // Should nothing come after all, the buffer is not kept for ever.
+        if self.trim_at.is_none() {
+            self.trim_at = Some(self.now + TRIM_AFTER);
+        }
+        Some(self.receive.prepare(missing.max(1)))
     }
 
     /// Processes what was appended to [`recv_buf`](Self::recv_buf).
@@ -408,6 +421,7 @@ impl Connection {
         Some(Stream {
             connection: self,
             place,
+            id,
         })
     }
 
@@ -424,9 +438,19 @@ impl Connection {
         }
     }
 
-    /// The application has written something.
+    /// The application has written, or given something up: what that freed may let others go on.
     pub(super) fn note_write(&mut self) {
         self.check_drained();
+        self.note_freed();
+        self.resume();
+    }
+
+    /// Goes on with what was received, if that had to wait for memory and need not any more.
+    pub(super) fn resume(&mut self) {
+        if self.slow_reader_deadline.is_some() && !self.is_over_lease() {
+            self.slow_reader_deadline = None;
+            self.process();
+        }
     }
 
     pub(super) fn write_length_prefix(&mut self, place: usize, len: usize) {

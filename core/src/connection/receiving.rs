@@ -19,6 +19,7 @@ impl Connection {
             self.receive = receive;
         }
         self.check_lease();
+        self.note_freed();
         if self.ended
             && !self.is_over_lease()
             && !matches!(self.phase, Phase::AwaitingAdmission { .. })
@@ -50,6 +51,10 @@ impl Connection {
                 }
             }
             Phase::AwaitingAdmission { asked: true } | Phase::Closed => return false,
+            Phase::Closing if self.deaf => {
+                receive.consume(usize::MAX);
+                return false;
+            }
             Phase::AwaitingAdmission { asked: false } | Phase::Established | Phase::Closing => {
                 if self.is_over_lease() {
                     return false;

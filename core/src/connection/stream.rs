@@ -1,9 +1,15 @@
 //! A stream in the hands of its host.
 
-use super::{Connection, delivery::Next, error::StreamError, id::StreamId, table::StreamKind};
+use super::{
+    Connection, delivery::Next, error::StreamError, id::StreamId, streams::StreamExtra,
+    table::StreamKind,
+};
 use crate::{
     multistream::ProtocolName,
-    mux::{code, yamux::SendState},
+    mux::{
+        code,
+        yamux::{SendState, StreamState},
+    },
 };
 use bytes::{Buf, Bytes};
 use core::fmt;
@@ -61,27 +67,28 @@ impl core::error::Error for WriteError {}
 pub struct Stream<'a> {
     pub(super) connection: &'a mut Connection,
     pub(super) place: usize,
+    pub(super) id: StreamId,
 }
 
 impl Stream<'_> {
     /// The stream's name.
     #[must_use]
-    pub fn id(&self) -> Option<StreamId> {
+    pub const fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Its state; `None` once it is gone, which may come of what was done through this very view.
+    fn state(&self) -> Option<&StreamState<StreamExtra>> {
         self.connection
             .session
             .stream(self.place)
-            .map(|stream| stream.extra.id)
+            .filter(|stream| stream.extra.id == self.id)
     }
 
     /// The agreed protocol; `None` while it is negotiated.
     #[must_use]
     pub fn protocol(&self) -> Option<&ProtocolName> {
-        self.connection
-            .session
-            .stream(self.place)?
-            .extra
-            .protocol
-            .as_ref()
+        self.state()?.extra.protocol.as_ref()
     }
 
     /// The next chunk of at most `max` bytes (raw streams) or the next whole message, without a copy where it can be;
@@ -91,6 +98,9 @@ impl Stream<'_> {
     ///
     /// [`ReadError::Blocked`] if nothing is there yet, or why the stream failed.
     pub fn read(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        if self.state().is_none() {
+            return Ok(None);
+        }
         self.check_readable()?;
         match self.connection.next_bytes(self.place, max.max(1)) {
             Ok(Next::Bytes(bytes)) => {
@@ -105,6 +115,7 @@ impl Stream<'_> {
             Err(error) => {
                 self.connection
                     .fail_stream(self.place, error.clone(), code::PROTOCOL_VIOLATION);
+                self.connection.note_write();
                 Err(ReadError::Stream(error))
             }
         }
@@ -117,6 +128,9 @@ impl Stream<'_> {
     ///
     /// As for [`read`](Self::read).
     pub fn read_into(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        if self.state().is_none() {
+            return Ok(0);
+        }
         self.check_readable()?;
         let count = self.connection.session.read_into(self.place, buffer);
         if count > 0 || buffer.is_empty() {
@@ -169,7 +183,7 @@ impl Stream<'_> {
     /// Why the stream failed, if it has.
     pub fn finish(&mut self) -> Result<(), WriteError> {
         self.check_alive()?;
-        self.connection.session.finish(self.place);
+        self.connection.finish_stream(self.place);
         self.connection.note_write();
         Ok(())
     }
@@ -177,40 +191,46 @@ impl Stream<'_> {
     /// Stops reading: what still arrives is discarded. Yamux cannot tell the peer; credit goes on being returned, so that
     /// the peer is not stalled.
     pub fn stop(&mut self) {
-        self.connection.session.stop(self.place);
-        self.end_seen();
+        if self.state().is_some() {
+            self.connection.stop_stream(self.place);
+            self.end_seen();
+            self.connection.note_write();
+        }
     }
 
     /// Aborts both directions, telling the peer `code` (see [`code`]), and forgets the stream. No event follows.
     pub fn reset(&mut self, code: u32) {
-        self.connection.session.abort(self.place, code);
-        self.connection.forget(self.place);
-        self.connection.note_write();
+        if self.state().is_some() {
+            self.connection.session.abort(self.place, code);
+            self.connection.forget(self.place);
+            self.connection.note_write();
+        }
     }
 
     /// Lets go of the stream. If this side has finished, what it wrote is still sent and the peer may finish in its own
     /// time; otherwise the stream is reset. No event follows.
     pub fn release(&mut self) {
-        self.connection.release(self.place);
-        self.connection.note_write();
+        if self.state().is_some() {
+            self.connection.release(self.place);
+            self.connection.note_write();
+        }
     }
 
     /// Sets the priority: streams of a higher one send first. 128 is the middle.
     pub fn set_priority(&mut self, priority: u8) {
-        self.connection.session.set_priority(self.place, priority);
+        if self.state().is_some() {
+            self.connection.session.set_priority(self.place, priority);
+        }
     }
 
     /// Whether nothing that was written still waits to be sent.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
-        self.connection
-            .session
-            .stream(self.place)
-            .is_none_or(|stream| stream.queued() == 0)
+        self.state().is_none_or(|stream| stream.queued() == 0)
     }
 
     fn check_readable(&mut self) -> Result<(), ReadError> {
-        let Some(stream) = self.connection.session.stream(self.place) else {
+        let Some(stream) = self.state() else {
             return Err(ReadError::Blocked);
         };
         match &stream.extra.error {
@@ -241,7 +261,7 @@ impl Stream<'_> {
     }
 
     fn check_alive(&self) -> Result<(), WriteError> {
-        let Some(stream) = self.connection.session.stream(self.place) else {
+        let Some(stream) = self.state() else {
             return Err(WriteError::Finished);
         };
         match &stream.extra.error {
@@ -257,7 +277,7 @@ impl Stream<'_> {
         let Some(stream) = session.stream_mut(self.place) else {
             return Err(WriteError::Finished);
         };
-        if stream.send_state() != SendState::Open {
+        if stream.send_state() != SendState::Open || stream.extra.finishes_early() {
             return Err(WriteError::Finished);
         }
         let own = config.stream_send_queue.saturating_sub(stream.queued());
@@ -286,16 +306,10 @@ impl Stream<'_> {
     }
 
     fn write_prefix(&mut self, len: usize) {
-        let framed = |stream: &crate::mux::yamux::StreamState<_>| {
-            let extra: &super::streams::StreamExtra = &stream.extra;
-            matches!(extra.kind, StreamKind::Framed { .. })
+        let framed = |stream: &StreamState<StreamExtra>| {
+            matches!(stream.extra.kind, StreamKind::Framed { .. })
         };
-        if self
-            .connection
-            .session
-            .stream(self.place)
-            .is_some_and(framed)
-        {
+        if self.state().is_some_and(framed) {
             self.connection.write_length_prefix(self.place, len);
         }
     }

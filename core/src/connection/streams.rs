@@ -16,6 +16,7 @@ use crate::{
     time::Instant,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 /// A whole line and its length prefix.
@@ -50,10 +51,31 @@ pub(super) enum Negotiation {
     Listening(Listener),
 }
 
+impl Negotiation {
+    /// Bytes of the owner that wait for the agreement.
+    fn early_bytes(&self) -> usize {
+        match self {
+            Self::Dialing(dialing) => dialing.early.messages.iter().map(Bytes::len).sum(),
+            Self::Done | Self::Listening(_) => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Dialing {
     machine: Dialer,
     names: SmallVec<[ProtocolName; 1]>,
+    /// What the owner did before the peer had agreed, and the peer must not see amid the negotiation.
+    early: Early,
+}
+
+/// Done as soon as a protocol is agreed.
+#[derive(Debug, Default)]
+struct Early {
+    /// Messages (or chunks) to send. Only of protocols: a host is held back instead. Bounded by the swarm's budget.
+    messages: Vec<Bytes>,
+    finish: bool,
+    stop: bool,
 }
 
 /// What the connection keeps with each stream.
@@ -124,6 +146,11 @@ impl StreamExtra {
             Negotiation::Listening(_) => false,
         }
     }
+
+    /// Whether the owner has finished, or will have as soon as the protocol is agreed.
+    pub(super) fn finishes_early(&self) -> bool {
+        matches!(&self.negotiation, Negotiation::Dialing(dialing) if dialing.early.finish)
+    }
 }
 
 impl Connection {
@@ -173,7 +200,11 @@ impl Connection {
         let extra = StreamExtra {
             owner,
             kind,
-            negotiation: Negotiation::Dialing(Box::new(Dialing { machine, names })),
+            negotiation: Negotiation::Dialing(Box::new(Dialing {
+                machine,
+                names,
+                early: Early::default(),
+            })),
             background: options.background,
             ..StreamExtra::default()
         };
@@ -220,6 +251,9 @@ impl Connection {
         if let Some(deadline) = extra.deadline {
             self.stream_deadlines.remove(&(deadline, place));
         }
+        self.blocked.remove(&place);
+        let early = extra.negotiation.early_bytes();
+        self.early_bytes = self.early_bytes.saturating_sub(early);
         if extra.id.is_by_swarm() {
             self.swarm_ids.remove(&extra.id);
         }
@@ -280,7 +314,8 @@ impl Connection {
     /// The peer opened a stream.
     pub(super) fn on_inbound(&mut self, place: usize) {
         if self.negotiating >= self.config.max_negotiating_streams {
-            self.session.reset(place, code::RESOURCE_LIMIT_EXCEEDED);
+            self.session.refuse(place, code::RESOURCE_LIMIT_EXCEEDED);
+            self.session.remove(place);
             return;
         }
         self.negotiating = self.negotiating.saturating_add(1);
@@ -350,11 +385,16 @@ impl Connection {
             multistream::Error::Unsupported => StreamError::UnsupportedProtocol,
             other => StreamError::Negotiation(other),
         };
+        let inbound = self.session.stream(place).is_some_and(|s| !s.is_outbound());
+        if inbound {
+            self.session.refuse(place, code::PROTOCOL_NEGOTIATION_FAILED);
+        }
         self.fail_stream(place, error, code::PROTOCOL_NEGOTIATION_FAILED);
     }
 
     fn agreed_outbound(&mut self, place: usize, dialing: Dialing, index: usize) {
         self.clear_deadline(place);
+        let early = dialing.early;
         let Some(name) = dialing.names.into_iter().nth(index) else {
             return;
         };
@@ -379,7 +419,77 @@ impl Connection {
                 self.tell_swarm(ToSwarmMessage::Opened { stream: id, name })
             }
         }
+        for message in early.messages {
+            self.early_bytes = self.early_bytes.saturating_sub(message.len());
+            let before = self.session.metered_bytes();
+            let len = message.len();
+            self.write_or_keep(place, message);
+            let after = self.session.metered_bytes();
+            self.note_prefix(after.saturating_sub(before).saturating_sub(len));
+        }
+        if early.finish {
+            self.session.finish(place);
+        }
+        if early.stop {
+            self.session.stop(place);
+        }
+        self.limit_detached(place);
         self.deliver(place);
+        self.settle(place);
+    }
+
+    /// Queues one message of the stream's owner, or keeps it until the protocol is agreed.
+    pub(super) fn write_or_keep(&mut self, place: usize, message: Bytes) {
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
+        if !stream.extra.may_write() {
+            if let Negotiation::Dialing(dialing) = &mut stream.extra.negotiation {
+                self.early_bytes = self.early_bytes.saturating_add(message.len());
+                dialing.early.messages.push(message);
+            }
+            return;
+        }
+        if let StreamKind::Framed { .. } = stream.extra.kind {
+            self.write_length_prefix(place, message.len());
+        }
+        self.session.write_shared(place, message);
+    }
+
+    /// Half-closes, as soon as the protocol is agreed if it matters which one it is.
+    pub(super) fn finish_stream(&mut self, place: usize) {
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
+        match &mut stream.extra.negotiation {
+            Negotiation::Dialing(dialing) if dialing.names.len() > 1 => {
+                dialing.early.finish = true;
+            }
+            _ => self.session.finish(place),
+        }
+    }
+
+    /// Discards what the peer sends on the stream from now on, but for its answer to the negotiation.
+    pub(super) fn stop_stream(&mut self, place: usize) {
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
+        match &mut stream.extra.negotiation {
+            Negotiation::Dialing(dialing) => dialing.early.stop = true,
+            _ => self.session.stop(place),
+        }
+    }
+
+    /// The peer may take its time to finish a stream whose owner is gone, but not for ever.
+    fn limit_detached(&mut self, place: usize) {
+        let deadline = self.now + self.config.negotiation_timeout;
+        if let Some(stream) = self.session.stream_mut(place)
+            && stream.extra.detached
+            && stream.extra.deadline.is_none()
+        {
+            stream.extra.deadline = Some(deadline);
+            self.stream_deadlines.insert((deadline, place));
+        }
     }
 
     fn agreed_inbound(&mut self, place: usize, index: usize) {
@@ -391,7 +501,7 @@ impl Connection {
         };
         let open = self.inbound_counts.get(index).copied().unwrap_or_default();
         if open >= entry.accept.max_streams {
-            self.session.abort(place, code::RESOURCE_LIMIT_EXCEEDED);
+            self.session.refuse(place, code::RESOURCE_LIMIT_EXCEEDED);
             return self.forget(place);
         }
         if let Some(open) = self.inbound_counts.get_mut(index) {
@@ -466,7 +576,8 @@ impl Connection {
             }
             StreamOwner::Host if extra.error.is_none() => {
                 extra.error = Some(error.clone());
-                extra.negotiation = Negotiation::Done;
+                let negotiation = core::mem::take(&mut extra.negotiation);
+                self.early_bytes = self.early_bytes.saturating_sub(negotiation.early_bytes());
                 let stream = extra.id;
                 self.events.push_back(if opening {
                     Event::Failed { stream, error }
@@ -517,7 +628,8 @@ impl Connection {
             return;
         };
         let over = stream.extra.error.is_some() || stream.reset_code().is_some();
-        let orderly = stream.send_state() != SendState::Open && self.error.is_none();
+        let finishes = stream.send_state() != SendState::Open || stream.extra.finishes_early();
+        let orderly = finishes && self.error.is_none();
         stream.extra.detached = true;
         if over || stream.is_finished() {
             return self.forget(place);
@@ -526,13 +638,8 @@ impl Connection {
             self.session.abort(place, code::NO_ERROR);
             return self.forget(place);
         }
-        // The peer may take its time to finish, but not for ever.
-        if stream.extra.deadline.is_none() {
-            let deadline = self.now + self.config.negotiation_timeout;
-            stream.extra.deadline = Some(deadline);
-            self.stream_deadlines.insert((deadline, place));
-        }
-        self.session.stop(place);
+        self.limit_detached(place);
+        self.stop_stream(place);
         self.settle(place);
     }
 
@@ -549,7 +656,10 @@ impl Connection {
         match extra.owner {
             _ if extra.detached => self.forget(place),
             StreamOwner::Host if extra.end_seen => {
-                self.events.push_back(Event::Finished { stream: id });
+                // Of a closed connection `Closed` was the last word.
+                if !self.is_closed() {
+                    self.events.push_back(Event::Finished { stream: id });
+                }
                 self.forget(place);
             }
             StreamOwner::Protocol(_) if extra.remote_end_reported => {

@@ -1,6 +1,11 @@
 //! Credit, window growth, round trips, and the bucket of useless work.
 
-use super::{Config, INITIAL_WINDOW, session::Session};
+use super::{
+    Config, INITIAL_WINDOW,
+    frame::{Flags, Header},
+    session::Session,
+    stream::{ReceiveState, StreamState},
+};
 use crate::time::Instant;
 use core::time::Duration;
 
@@ -41,6 +46,53 @@ impl Waste {
             .level
             .saturating_add(u64::from(frames).saturating_mul(1_000_000_000));
         self.level <= self.burst
+    }
+}
+
+/// What may still come for streams this side has forgotten without any fault of the peer: it was on its way.
+///
+/// A peer may cut what it sends as finely as it likes, so data and credit are counted in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Pardon {
+    bytes: u64,
+    frames: u64,
+}
+
+impl Pardon {
+    /// The stream is about to be forgotten.
+    pub(super) fn stream<X>(&mut self, stream: &StreamState<X>) {
+        if stream.syn_pending {
+            return;
+        }
+        let mut bytes = u64::from(stream.uncredited);
+        // An ACK by itself, and a FIN or a reset by itself.
+        let mut frames = u64::from(!stream.acknowledged);
+        if stream.receive_state == ReceiveState::Open {
+            bytes = bytes.saturating_add(u64::from(stream.receive_credit));
+            frames = frames.saturating_add(1);
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.frames = self.frames.saturating_add(frames);
+    }
+
+    /// A stream was refused before it began.
+    pub(super) fn refused(&mut self) {
+        self.bytes = self.bytes.saturating_add(u64::from(INITIAL_WINDOW));
+        self.frames = self.frames.saturating_add(1);
+    }
+
+    /// Whether a frame for a forgotten stream is forgiven; uses the pardon up.
+    pub(super) fn covers(&mut self, header: Header) -> bool {
+        let ends = header.flags.has(Flags::RST);
+        if header.length > 0 && !ends {
+            let covered = self.bytes > 0;
+            self.bytes = self.bytes.saturating_sub(u64::from(header.length));
+            covered
+        } else {
+            let covered = self.frames > 0;
+            self.frames = self.frames.saturating_sub(1);
+            covered
+        }
     }
 }
 

@@ -44,8 +44,8 @@
 //! | GoAway with a code | the connection ends |
 //! | error of the peer | the connection sends GoAway 1 and ends |
 //!
-//! What a peer can provoke without using up a window (pings, refused or reset streams, frames for forgotten streams, empty
-//! frames) is counted as waste in a bucket that empties with time; when it overflows the connection ends with
+//! What a peer can provoke without using up a window (pings, refused or reset streams, more frames for forgotten streams
+//! than can have been on their way, empty frames) is counted as waste in a bucket that empties with time; when it overflows the connection ends with
 //! [`Error::Flooding`]. None of it queues without a bound.
 //!
 //! # Flow control

@@ -5,6 +5,7 @@ use super::{
     frame::{Flags, Header, Kind},
     session::{GoAway, Role, Session},
     stream::{ReceiveState, StreamState},
+    transmit::MAX_RESETS,
 };
 use crate::{buffer::Incoming, mux::code::RESOURCE_LIMIT_EXCEEDED, time::Instant};
 use core::time::Duration;
@@ -75,6 +76,7 @@ impl<X: Default> Session<X> {
         now: Instant,
         input: &mut Incoming<'_>,
     ) -> Result<Option<Notice>, Error> {
+        self.check_provoked(now)?;
         loop {
             let notice = match &mut self.decoding {
                 Decoding::Header { bytes, filled } => {
@@ -228,6 +230,7 @@ impl<X: Default> Session<X> {
             return Err(Error::WindowOverflow(header.stream));
         };
         stream.send_credit = credit;
+        stream.uncredited = stream.uncredited.saturating_sub(header.length);
         self.acknowledge(place, header.flags);
         if header.length == 0 && header.flags == Flags::NONE {
             self.waste(now, 1)?;
@@ -308,14 +311,39 @@ impl<X: Default> Session<X> {
 
     /// The live stream a frame is about; `None` if it was forgotten.
     fn find(&mut self, now: Instant, header: Header) -> Result<Option<usize>, Error> {
-        if let Some(place) = self.by_id.get(&header.stream) {
-            return Ok(Some(*place));
+        if let Some(place) = self.by_id.get(&header.stream).copied() {
+            // A stream of which the peer has not heard yet.
+            if self.streams.get(place).is_some_and(|s| s.syn_pending) {
+                return Err(Error::WrongSide(header.stream));
+            }
+            return Ok(Some(place));
         }
         if self.is_ours(header.stream) && self.next_id.is_some_and(|next| header.stream >= next) {
             return Err(Error::WrongSide(header.stream));
         }
-        // What was on its way when this side reset the stream is no fault of the peer, unless it goes on for ever.
+        if self.pardon.covers(header) {
+            return Ok(None);
+        }
         self.waste(now, 1).map(|()| None)
+    }
+
+    /// What the peer provoked since the last call: refused streams, and resets it does not take.
+    fn check_provoked(&mut self, now: Instant) -> Result<(), Error> {
+        let refused = core::mem::take(&mut self.refused);
+        if refused > 0 {
+            self.waste(now, refused)?;
+        }
+        let streams = self
+            .config
+            .max_inbound_streams
+            .saturating_add(self.config.max_outbound_streams);
+        let limit = usize::try_from(streams)
+            .unwrap_or(usize::MAX)
+            .saturating_add(MAX_RESETS);
+        if self.outbox.resets.len() > limit {
+            return Err(Error::Flooding);
+        }
+        Ok(())
     }
 
     fn open_inbound(&mut self, now: Instant, header: Header) -> Result<Option<usize>, Error> {
@@ -334,6 +362,7 @@ impl<X: Default> Session<X> {
         }
         if self.inbound >= self.config.max_inbound_streams || self.going_away {
             self.waste(now, 1)?;
+            self.pardon.refused();
             self.outbox.resets.push_back((id, RESOURCE_LIMIT_EXCEEDED));
             return Ok(None);
         }

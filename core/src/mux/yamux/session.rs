@@ -2,7 +2,7 @@
 
 use super::{
     Error, INITIAL_WINDOW,
-    flow::{RoundTrips, Waste},
+    flow::{Pardon, RoundTrips, Waste},
     receive::Decoding,
     remote_ids::RemoteIds,
     stream::{ReceiveState, SendState, StreamState},
@@ -117,6 +117,9 @@ pub struct Session<X> {
     pub(super) outbox: Outbox,
     pub(super) held: HeldMemory,
     pub(super) waste: Waste,
+    pub(super) pardon: Pardon,
+    /// Streams refused since the last call of `receive`, which counts them as waste.
+    pub(super) refused: u32,
     pub(super) round_trips: RoundTrips,
     /// Windows grown above their start, all streams together, and how far that may go.
     pub(super) growth: u64,
@@ -148,6 +151,8 @@ impl<X> Session<X> {
             decoding: Decoding::default(),
             outbox: Outbox::default(),
             held: HeldMemory::default(),
+            pardon: Pardon::default(),
+            refused: 0,
             round_trips: RoundTrips::default(),
             growth: 0,
             growth_budget: 0,
@@ -356,6 +361,12 @@ impl<X> Session<X> {
         self.remove(place)
     }
 
+    /// Aborts a stream that the peer should not have opened: it counts as useless work.
+    pub fn refuse(&mut self, place: usize, code: u32) {
+        self.refused = self.refused.saturating_add(1);
+        self.abort(place, code);
+    }
+
     /// Aborts the stream but keeps its state, with nothing in it, until [`remove`](Self::remove).
     pub fn abort(&mut self, place: usize, code: u32) {
         let Some(stream) = self.streams.get_mut(place) else {
@@ -365,6 +376,7 @@ impl<X> Session<X> {
             self.outbox.resets.push_back((stream.id, code));
         }
         if stream.reset.is_none() {
+            self.pardon.stream(stream);
             stream.reset = Some(code);
             self.by_id.remove(&stream.id);
         }
@@ -379,6 +391,9 @@ impl<X> Session<X> {
     /// Forgets the stream without telling the peer. For streams that are finished or were reset by the peer.
     pub fn remove(&mut self, place: usize) -> Option<X> {
         let mut stream = self.streams.try_remove(place)?;
+        if stream.reset.is_none() {
+            self.pardon.stream(&stream);
+        }
         if self.by_id.get(&stream.id) == Some(&place) {
             self.by_id.remove(&stream.id);
         }

@@ -58,6 +58,8 @@ pub struct StreamState<X> {
     pub(super) send: SendQueue,
     /// What this side may still send.
     pub(super) send_credit: u32,
+    /// Bytes sent for which the peer has not returned credit.
+    pub(super) uncredited: u32,
     /// What the peer may still send.
     pub(super) receive_credit: u32,
     /// Bytes of `queue` for which credit has already been returned.
@@ -92,6 +94,7 @@ impl<X> StreamState<X> {
             queue: ReceiveQueue::default(),
             send: SendQueue::default(),
             send_credit: INITIAL_WINDOW,
+            uncredited: 0,
             receive_credit: INITIAL_WINDOW,
             credited: 0,
             returnable: 0,

@@ -10,6 +10,8 @@ use crate::time::Instant;
 use alloc::{collections::VecDeque, vec::Vec};
 use smallvec::SmallVec;
 
+/// Resets that may wait to be sent beyond one for each stream that may be open.
+pub(super) const MAX_RESETS: usize = 256;
 /// A data frame shorter than this is not begun at the end of a message, unless it is all there is.
 const WORTHWHILE: usize = 512;
 
@@ -28,7 +30,8 @@ pub enum SentNotice {
 pub(super) struct Outbox {
     pub(super) go_away: Option<GoAway>,
     pub(super) pongs: SmallVec<[u32; PONGS]>,
-    /// Resets of streams already forgotten. Bounded: a stream of ours ends once, and refused ones count as waste.
+    /// Resets of streams already forgotten. What a peer provokes of them counts as waste, and at [`MAX_RESETS`] beyond the
+    /// streams there may be, the session ends: the peer does not read.
     pub(super) resets: VecDeque<(u32, u32)>,
     /// Streams with a grant or an ACK to send.
     pub(super) control: VecDeque<usize>,
@@ -249,6 +252,7 @@ impl<X> Session<X> {
             stream.send.take_into(count, out);
             stream.answered = true;
             stream.send_credit = stream.send_credit.saturating_sub(length);
+            stream.uncredited = stream.uncredited.saturating_add(length);
             stream.turn_left = stream.turn_left.saturating_sub(count);
             self.outbox.gone(count, stream.metered);
             if stream.wants_space && stream.send.len() <= space_at {
