@@ -1,3 +1,7 @@
-//! What drywire's tests share: two connections over a pipe in virtual time.
+//! What drywire's tests share: two connections over a pipe in virtual time, and peers that break the rules.
 
+pub use drywire_counting as heap;
+
+pub mod hostile;
 pub mod pair;
+pub mod victim;

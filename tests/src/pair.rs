@@ -4,6 +4,7 @@
 //! reset both ways, or silence. The pair runs like a careful host: it drains every poll, then sleeps until the next
 //! delivery or deadline. It stops after a bounded number of turns.
 
+use bytes::{Bytes, BytesMut};
 use drywire::{
     connection::{
         Accept, Config, ConnectedPoint, Connection, ConnectionId, ConnectionStart, Event,
@@ -29,6 +30,26 @@ pub enum Secure {
     Plaintext,
 }
 
+impl Secure {
+    /// The keys that follow from a seed.
+    ///
+    /// # Panics
+    ///
+    /// If the crypto backend does not work.
+    pub fn security(self, seed: &Seed) -> Security {
+        let keypair = Keypair::ed25519_from_seed(&seed.derive("identity"));
+        match self {
+            Self::Noise => Security::Noise(
+                noise::Local::new(Provider::ring(), &keypair, &seed.derive("noise"))
+                    .expect("ring works"),
+            ),
+            Self::Plaintext => {
+                Security::InsecurePlaintext(plaintext::Local::new(&keypair.public()))
+            }
+        }
+    }
+}
+
 /// How one direction of the pipe ends after a number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -43,7 +64,8 @@ pub enum Cut {
 /// One direction of the pipe.
 #[derive(Debug, Default)]
 struct Direction {
-    in_flight: VecDeque<(Instant, u8)>,
+    /// What arrives when.
+    in_flight: VecDeque<(Instant, Bytes)>,
     carried: usize,
     cut: Option<(usize, Cut)>,
     fin_at: Option<Instant>,
@@ -83,6 +105,7 @@ pub struct Pair {
     /// The sizes of the pieces in which bytes are delivered, used in turn; empty: all at once.
     pub pieces: Vec<usize>,
     next_piece: usize,
+    turns_at_once: u32,
     /// How much each transmission may append.
     pub limit: usize,
 }
@@ -125,58 +148,55 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// Makes one side: 0 dials, 1 listens.
+    ///
+    /// # Panics
+    ///
+    /// If the crypto backend does not work.
+    pub fn side(&self, index: u64) -> Side {
+        let seed =
+            Seed::for_tests(self.seed).derive(if index == 0 { "dialer" } else { "listener" });
+        let security = self.secure.security(&seed);
+        let remote = "/memory/1".parse().expect("valid");
+        let point = if index == 0 {
+            ConnectedPoint::dialed(remote, None)
+        } else {
+            ConnectedPoint::accepted(remote, None)
+        };
+        let start = ConnectionStart::new(
+            ConnectionId::new(index),
+            point,
+            Arc::new(self.config.clone()),
+            security,
+            seed.derive("connection"),
+        );
+        let entries = self.names.iter().map(|(name, kind)| InboundEntry {
+            name: ProtocolName::from_static(name),
+            accept: Accept::new(*kind).max_streams(u32::MAX).host_owned(),
+            owner: StreamOwner::Host,
+        });
+        Side {
+            connection: start.start(Instant::ZERO),
+            events: vec![],
+            admits: true,
+            table: Arc::new(InboundTable::new(1, entries.collect())),
+            lease: self.lease,
+            sends: 0,
+            bytes_sent: 0,
+            wire: vec![],
+        }
+    }
+
     /// Makes the pair; nothing has been sent yet.
     pub fn pair(&self) -> Pair {
-        let side = |index: u64| {
-            let seed =
-                Seed::for_tests(self.seed).derive(if index == 0 { "dialer" } else { "listener" });
-            let keypair = Keypair::ed25519_from_seed(&seed.derive("identity"));
-            let security = match self.secure {
-                Secure::Noise => Security::Noise(
-                    noise::Local::new(Provider::ring(), &keypair, &seed.derive("noise"))
-                        .expect("ring works"),
-                ),
-                Secure::Plaintext => {
-                    Security::InsecurePlaintext(plaintext::Local::new(&keypair.public()))
-                }
-            };
-            let remote = "/memory/1".parse().expect("valid");
-            let point = if index == 0 {
-                ConnectedPoint::dialed(remote, None)
-            } else {
-                ConnectedPoint::accepted(remote, None)
-            };
-            let config = Arc::new(self.config.clone());
-            let start = ConnectionStart::new(
-                ConnectionId::new(index),
-                point,
-                config,
-                security,
-                seed.derive("connection"),
-            );
-            let entries = self.names.iter().map(|(name, kind)| InboundEntry {
-                name: ProtocolName::from_static(name),
-                accept: Accept::new(*kind).max_streams(u32::MAX).host_owned(),
-                owner: StreamOwner::Host,
-            });
-            Side {
-                connection: start.start(Instant::ZERO),
-                events: vec![],
-                admits: true,
-                table: Arc::new(InboundTable::new(1, entries.collect())),
-                lease: self.lease,
-                sends: 0,
-                bytes_sent: 0,
-                wire: vec![],
-            }
-        };
         Pair {
-            sides: [side(0), side(1)],
+            sides: [self.side(0), self.side(1)],
             directions: Default::default(),
             now: Instant::ZERO,
             delay: self.delay,
             pieces: self.pieces.clone(),
             next_piece: 0,
+            turns_at_once: 0,
             limit: 256 * 1024,
         }
     }
@@ -195,6 +215,47 @@ impl Setup {
             pair.sides.each_ref().map(|side| side.connection.error())
         );
         pair
+    }
+}
+
+impl Direction {
+    /// Bytes that have arrived.
+    fn due(&self, now: Instant) -> usize {
+        let due = self.in_flight.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Moves the first `count` bytes to the end of `buffer`.
+    fn take(&mut self, mut count: usize, buffer: &mut BytesMut) {
+        while count > 0
+            && let Some((_, bytes)) = self.in_flight.front_mut()
+        {
+            let piece = bytes.split_to(count.min(bytes.len()));
+            count -= piece.len();
+            buffer.extend_from_slice(&piece);
+            if bytes.is_empty() {
+                self.in_flight.pop_front();
+            }
+        }
+    }
+}
+
+impl Side {
+    /// Takes what the connection has to tell, and admits its peer; false if there was nothing.
+    pub fn drain(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        while let Some(message) = self.connection.poll_message() {
+            progress = true;
+            if message.secured_peer().is_some() && self.admits {
+                let admit = ToConnection::admit(self.table.clone(), self.lease);
+                self.connection.handle_message(now, admit);
+            }
+        }
+        while let Some(event) = self.connection.poll_event() {
+            progress = true;
+            self.events.push((now, event));
+        }
+        progress
     }
 }
 
@@ -251,7 +312,7 @@ impl Pair {
         let end = self.now + time;
         for _ in 0..200_000 {
             if !self.turn(&mut |_| false).0 && !self.sleep(end) {
-                self.now = end;
+                self.now = self.now.max(end);
                 return;
             }
         }
@@ -278,6 +339,16 @@ impl Pair {
         let Some(next) = next.filter(|next| *next <= end) else {
             return false;
         };
+        if next <= self.now {
+            self.turns_at_once += 1;
+            assert!(
+                self.turns_at_once < 100,
+                "law 4: the same deadline again and again at {:?}",
+                self.now
+            );
+        } else {
+            self.turns_at_once = 0;
+        }
         self.now = self.now.max(next);
         for side in &mut self.sides {
             if side
@@ -296,11 +367,7 @@ impl Pair {
         if direction.stalled {
             return false;
         }
-        let mut due = direction
-            .in_flight
-            .iter()
-            .take_while(|(at, _)| *at <= self.now)
-            .count();
+        let mut due = direction.due(self.now);
         let connection = &mut self.sides[to].connection;
         let mut progress = false;
         while due > 0 {
@@ -314,7 +381,7 @@ impl Pair {
             };
             let room = buffer.capacity() - buffer.len();
             let count = piece.min(due).min(room);
-            buffer.extend(direction.in_flight.drain(..count).map(|(_, byte)| byte));
+            direction.take(count, buffer);
             self.next_piece = self.next_piece.wrapping_add(1);
             due -= count;
             connection.handle_recv(self.now);
@@ -331,20 +398,7 @@ impl Pair {
     }
 
     fn drain(&mut self, index: usize) -> bool {
-        let side = &mut self.sides[index];
-        let mut progress = false;
-        while let Some(message) = side.connection.poll_message() {
-            progress = true;
-            if message.secured_peer().is_some() && side.admits {
-                let admit = ToConnection::admit(side.table.clone(), side.lease);
-                side.connection.handle_message(self.now, admit);
-            }
-        }
-        while let Some(event) = side.connection.poll_event() {
-            progress = true;
-            side.events.push((self.now, event));
-        }
-        progress
+        self.sides[index].drain(self.now)
     }
 
     fn transmit(&mut self, index: usize) -> bool {
@@ -369,17 +423,22 @@ impl Pair {
         side.sends += usize::from(!out.is_empty());
         side.bytes_sent += out.len();
         side.wire.extend(&out);
+        assert!(
+            !out.is_empty() || transmit.shutdown || !side.connection.wants_transmit(),
+            "law 4: wants to transmit, transmits nothing, and wants to again"
+        );
         let arrival = self.now + self.delay;
-        let progress = !out.is_empty() || transmit.shutdown;
         let direction = &mut self.directions[index];
         let mut lost = false;
         let room = direction
             .cut
             .map_or(usize::MAX, |(at, _)| at.saturating_sub(direction.carried));
-        direction
-            .in_flight
-            .extend(out.iter().take(room).map(|byte| (arrival, *byte)));
-        direction.carried += out.len().min(room);
+        let wanted = !out.is_empty();
+        out.truncate(room);
+        direction.carried += out.len();
+        if !out.is_empty() {
+            direction.in_flight.push_back((arrival, out.into()));
+        }
         if let Some((at, cut)) = direction.cut
             && direction.carried >= at
         {
@@ -398,7 +457,7 @@ impl Pair {
                     .handle_lost(self.now, "connection reset".into());
             }
         }
-        progress
+        wanted || transmit.shutdown
     }
 
     /// Opens a stream from side `index`.

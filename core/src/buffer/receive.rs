@@ -44,8 +44,10 @@ impl ReceiveBuffer {
         }
     }
 
-    /// The buffer with room for at least `needed` more bytes, for the host to append to.
-    pub fn prepare(&mut self, needed: usize) -> &mut BytesMut {
+    /// The buffer with room for more bytes, for the host to append to: for `expected` if that is no more than the size the
+    /// buffer has earned so far. What a peer only announces is no reason to allocate.
+    pub fn prepare(&mut self, expected: usize) -> &mut BytesMut {
+        let needed = expected.min(self.target);
         let spare = self.bytes.capacity().saturating_sub(self.bytes.len());
         let wanted = self
             .target

@@ -89,7 +89,10 @@ impl Connection {
         let len = bytes.len();
         let mut queued = 0;
         if let Some(place) = self.place_of(stream) {
-            let before = self.session.metered_bytes().saturating_add(self.early_bytes);
+            let before = self
+                .session
+                .metered_bytes()
+                .saturating_add(self.early_bytes);
             match self.kind_of(place) {
                 Some(StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len })
                     if u32::try_from(len).is_ok_and(|len| len > max_len)
@@ -100,7 +103,9 @@ impl Connection {
                 _ => {
                     self.write_or_keep(place, bytes);
                     let after = self.session.metered_bytes();
-                    queued = after.saturating_add(self.early_bytes).saturating_sub(before);
+                    queued = after
+                        .saturating_add(self.early_bytes)
+                        .saturating_sub(before);
                 }
             }
         }

@@ -109,7 +109,10 @@ impl Connection {
 
     /// Tells the swarm what left its budget, in batches.
     pub(super) fn report_processed(&mut self) {
-        let queued = self.session.metered_bytes().saturating_add(self.early_bytes);
+        let queued = self
+            .session
+            .metered_bytes()
+            .saturating_add(self.early_bytes);
         let queued = u64::try_from(queued).unwrap_or(u64::MAX);
         let gone = self
             .bytes_accepted

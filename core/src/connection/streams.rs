@@ -387,7 +387,8 @@ impl Connection {
         };
         let inbound = self.session.stream(place).is_some_and(|s| !s.is_outbound());
         if inbound {
-            self.session.refuse(place, code::PROTOCOL_NEGOTIATION_FAILED);
+            self.session
+                .refuse(place, code::PROTOCOL_NEGOTIATION_FAILED);
         }
         self.fail_stream(place, error, code::PROTOCOL_NEGOTIATION_FAILED);
     }
