@@ -80,7 +80,7 @@ impl Hostile {
         let seed = Seed::for_tests(seed).derive("hostile");
         let (mut handshake, name) = Handshake::new(secure, &seed, Role::Initiator);
         let mut out = Vec::new();
-        let mut dialer = Dialer::start(&[name.clone()], &mut out).expect("one name");
+        let mut dialer = Dialer::start(std::slice::from_ref(&name), &mut out).expect("one name");
         handshake.advance(&[], &mut out);
         target.input(&out);
         let mut received = target.sent();

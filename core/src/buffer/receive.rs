@@ -70,6 +70,11 @@ impl ReceiveBuffer {
 
     /// Learns from how full the last read left the buffer.
     pub fn adapt(&mut self) {
+        if self.bytes.capacity() > self.capacity {
+            // The host appended more than there was room for.
+            self.capacity = self.bytes.capacity();
+            self.allocation = self.allocation.wrapping_add(1);
+        }
         let read = self.bytes.len().saturating_sub(self.len_before_read);
         if self.bytes.len() == self.bytes.capacity() {
             self.target = self.target.saturating_mul(2).min(self.largest);
@@ -536,6 +541,7 @@ mod tests {
         let (mut queue, mut held) = (ReceiveQueue::default(), HeldMemory::default());
         let data = std::vec![7; 8192];
         buffer.prepare(data.len()).extend_from_slice(&data);
+        buffer.adapt();
         let mut incoming = buffer.split(data.len());
         queue.push(&mut incoming, 2000, &mut held);
         assert!(
