@@ -60,6 +60,8 @@ pub struct Side {
     pub events: Vec<(Instant, Event)>,
     /// Whether admission is granted as soon as it is asked for.
     pub admits: bool,
+    /// What a request for more than the lease is answered with; `None` leaves it unanswered.
+    pub lends: Option<Lease>,
     table: Arc<InboundTable>,
     lease: Lease,
     /// How many non-empty transmissions it made.
@@ -163,6 +165,7 @@ impl Setup {
                 connection: start.start(Instant::ZERO),
                 events: vec![],
                 admits: true,
+                lends: None,
                 table: Arc::new(InboundTable::new(1, entries.collect())),
                 lease: self.lease,
                 sends: 0,
@@ -338,6 +341,10 @@ impl Pair {
             if message.secured_peer().is_some() && side.admits {
                 let admit = ToConnection::admit(side.table.clone(), side.lease);
                 side.connection.handle_message(self.now, admit);
+            }
+            if let (Some(_), Some(granted)) = (message.requested_lease(), side.lends) {
+                let answer = ToConnection::lease(granted);
+                side.connection.handle_message(self.now, answer);
             }
         }
         while let Some(event) = side.connection.poll_event() {
