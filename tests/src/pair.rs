@@ -82,6 +82,8 @@ pub struct Side {
     pub events: Vec<(Instant, Event)>,
     /// Whether admission is granted as soon as it is asked for.
     pub admits: bool,
+    /// What a request for more than the lease is answered with; `None` leaves it unanswered.
+    pub lends: Option<Lease>,
     table: Arc<InboundTable>,
     lease: Lease,
     /// How many non-empty transmissions it made.
@@ -179,6 +181,7 @@ impl Setup {
             connection: start.start(Instant::ZERO),
             events: vec![],
             admits: true,
+            lends: None,
             table: Arc::new(InboundTable::new(1, entries.collect())),
             lease: self.lease,
             sends: 0,

@@ -2,8 +2,8 @@
 
 use drywire::{
     connection::{
-        Config, ConnectionError, Event, OpenError, OpenOptions, ReadError, StreamError, StreamKind,
-        WriteError, code,
+        Config, ConnectionError, Event, OpenError, OpenOptions, ReadError, StreamError, StreamId,
+        StreamKind, WriteError, code,
     },
     multistream::ProtocolName,
     resource::Lease,
@@ -696,6 +696,61 @@ fn opens_beyond_the_limit_are_refused_and_told_when_there_is_room() {
             .any(|(_, event)| *event == Event::StreamsAvailable)
     );
     pair.open(0, "/raw", StreamKind::Raw);
+}
+
+/// A burst of streams comes faster than a swarm answers: it is let in ahead of the answer, and reset beyond the lease
+/// when the answer is no. (Fails, by resets in the first two cases, if the lease alone is the session's limit.)
+#[test]
+fn a_burst_of_streams_waits_for_the_lease_and_not_the_other_way_round() {
+    let reset = |pair: &Pair| {
+        let refused = StreamError::ResetByPeer(code::RESOURCE_LIMIT_EXCEEDED);
+        let events = pair.sides[0].events.iter();
+        events
+            .filter(|(_, event)| matches!(event, Event::Failed { error, .. } | Event::Reset { error, .. } if *error == refused))
+            .count()
+    };
+    let failed = |pair: &Pair, side: usize| -> Vec<StreamId> {
+        let events = pair.sides[side].events.iter();
+        events
+            .filter_map(|(_, event)| match event {
+                Event::Failed { stream, .. } | Event::Reset { stream, .. } => Some(*stream),
+                _ => None,
+            })
+            .collect()
+    };
+    let granted = Some(Lease::new(0, 200));
+    for (lends, left) in [(None, 256), (granted, 256), (Some(Lease::EMPTY), 100)] {
+        let setup = Setup {
+            lease: Lease::new(1 << 20, 100),
+            ..Setup::default()
+        };
+        let mut pair = setup.established();
+        pair.sides[1].lends = lends;
+        let opened: Vec<StreamId> = (0..256)
+            .map(|_| pair.open(0, "/raw", StreamKind::Raw))
+            .collect();
+        pair.settle_for(D * 10);
+        assert_eq!(256 - reset(&pair), left, "{lends:?}");
+        if left < 256 {
+            assert_eq!(failed(&pair, 0), opened[left..], "the oldest are left");
+            for side in [0, 1] {
+                for stream in failed(&pair, side) {
+                    let stream = pair.sides[side].connection.stream(stream);
+                    stream.unwrap().release();
+                }
+            }
+            // After a refusal one more is reset at once; later, when more is to be had, it is not.
+            let before = reset(&pair);
+            pair.open(0, "/raw", StreamKind::Raw);
+            pair.settle_for(D * 5);
+            assert_eq!(reset(&pair), before + 1);
+            pair.sides[1].lends = granted;
+            pair.settle_for(Duration::from_secs(2));
+            pair.open(0, "/raw", StreamKind::Raw);
+            pair.settle_for(D * 5);
+            assert_eq!(reset(&pair), before + 1);
+        }
+    }
 }
 
 #[test]

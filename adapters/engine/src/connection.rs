@@ -106,10 +106,9 @@ impl Shared {
         })
     }
 
-    /// Puts a message from the swarm into the inbox and wakes the driver.
+    /// Puts a message from the swarm into the inbox. Notify the driver once the swarm is unlocked.
     pub(crate) fn deliver(&self, message: ToConnection) {
         lock(&self.inbox).push_back(message);
-        self.notify.notify();
     }
 
     /// Takes the inbox; it costs nothing while empty.

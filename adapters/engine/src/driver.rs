@@ -203,6 +203,8 @@ impl<R: Runtime> Driver<R> {
                 }
                 Poll::Ready(Ok(count)) => {
                     total = total.saturating_add(count);
+                    // What the swarm was told before the peer sent these bytes holds for them.
+                    self.take_messages(now, state);
                     state.connection.handle_recv(now);
                 }
                 Poll::Ready(Err(error)) => {

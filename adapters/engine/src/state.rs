@@ -1,6 +1,6 @@
 //! What the handles of a host and the swarm's driver share.
 
-use crate::{events::EventQueue, host::Dialed, notify::lock, router::Router};
+use crate::{connection::Shared, events::EventQueue, host::Dialed, notify::lock, router::Router};
 use core::{
     sync::atomic::AtomicUsize,
     task::{Context, Poll, Waker},
@@ -8,10 +8,10 @@ use core::{
 use drywire::{
     identity::PeerId,
     multiaddr::Multiaddr,
-    swarm::{DialError, DialId, Event, ListenerId, Protocol, Swarm, TransportError},
+    swarm::{Action, DialError, DialId, Event, ListenerId, Protocol, Swarm, TransportError},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Inner<P: Protocol> {
 
 pub(crate) struct SwarmState<P: Protocol> {
     pub(crate) swarm: Swarm<P>,
+    /// What the swarm's driver is to do, in order.
+    pub(crate) actions: VecDeque<Action>,
     pub(crate) events: EventQueue<P::Event>,
     pub(crate) dials: BTreeMap<DialId, Pending<Dialed, DialError>>,
     pub(crate) listens: BTreeMap<ListenerId, Pending<Multiaddr, TransportError>>,
@@ -70,6 +72,7 @@ impl<P: Protocol> SwarmState<P> {
     pub(crate) fn new(swarm: Swarm<P>) -> Self {
         Self {
             swarm,
+            actions: VecDeque::new(),
             events: EventQueue::new(),
             dials: BTreeMap::new(),
             listens: BTreeMap::new(),
@@ -77,6 +80,26 @@ impl<P: Protocol> SwarmState<P> {
             finished: false,
             closed: false,
         }
+    }
+
+    /// Puts the swarm's messages into the inboxes of their connections, and its other actions where its driver finds
+    /// them; whom to notify once the swarm is unlocked.
+    ///
+    /// It happens under the lock, so that messages keep their order whoever carries them.
+    pub(crate) fn carry(&mut self, router: &Router) -> Vec<Arc<Shared>> {
+        let mut told = Vec::new();
+        while let Some(action) = self.swarm.poll_action() {
+            match action {
+                Action::ToConnection(id, message) => {
+                    if let Some(shared) = router.connection(id) {
+                        shared.deliver(message);
+                        told.push(shared);
+                    }
+                }
+                other => self.actions.push_back(other),
+            }
+        }
+        told
     }
 
     /// Answers those who wait for the event, then passes it on.
@@ -120,9 +143,15 @@ impl<P: Protocol> SwarmState<P> {
 }
 
 impl<P: Protocol> Inner<P> {
-    /// Works on the swarm, then wakes its driver.
+    /// Works on the swarm, hands its messages to the connections, and wakes the drivers. What was said to the swarm holds
+    /// for everything that connections receive after this has returned.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&mut SwarmState<P>) -> T) -> T {
-        let result = f(&mut lock(&self.state));
+        let (result, told) = {
+            let mut state = lock(&self.state);
+            let result = f(&mut state);
+            (result, state.carry(&self.router))
+        };
+        told.iter().for_each(|shared| shared.notify.notify());
         self.router.swarm.notify();
         result
     }

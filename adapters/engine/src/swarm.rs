@@ -6,7 +6,7 @@ use crate::{
     driver::Driver,
     error::transport_error,
     notify::{Notify, lock},
-    router::FromConnection,
+    router::{FromConnection, Router},
     runtime::{Listener, Pipe, Runtime, Timer},
     state::{Inner, SwarmState},
 };
@@ -111,22 +111,24 @@ where
         let interfaces = self.interfaces(now);
         let mut started = Vec::new();
         let mut wakers = Vec::new();
-        let (actions, deadline, finished) = {
+        let (told, actions, deadline, finished) = {
             let mut state = lock(&inner.state);
             if let Some(interfaces) = interfaces {
                 state.swarm.handle_interfaces(now, interfaces);
             }
             self.input(now, &mut state, accepted, &mut started);
-            let actions: Vec<Action> = core::iter::from_fn(|| state.swarm.poll_action()).collect();
+            let told = state.carry(&inner.router);
+            let actions = core::mem::take(&mut state.actions);
             while let Some(event) = state.swarm.poll_event() {
                 state.handle_event(event, &mut wakers);
             }
-            (actions, state.swarm.poll_timeout(), state.finished)
+            (told, actions, state.swarm.poll_timeout(), state.finished)
         };
-        // Before the actions, which may be messages to them.
-        for (start, pipe) in started {
-            self.start(now, start, pipe);
+        for (shared, pipe) in started {
+            self.runtime
+                .spawn(Driver::new(self.runtime.clone(), shared, pipe));
         }
+        told.iter().for_each(|shared| shared.notify.notify());
         for action in actions {
             self.act(action);
         }
@@ -157,7 +159,7 @@ where
         now: Instant,
         state: &mut SwarmState<P>,
         accepted: Vec<(R::Pipe, ConnectedPoint)>,
-        started: &mut Vec<(ConnectionStart, R::Pipe)>,
+        started: &mut Vec<(Arc<Shared>, R::Pipe)>,
     ) {
         let swarm = &mut state.swarm;
         if now - self.told_wall_clock >= WALL_CLOCK_EVERY {
@@ -193,7 +195,7 @@ where
                             let local = pipe.local_addr().map(Multiaddr::from_tcp);
                             let point = ConnectedPoint::dialed(address, local);
                             if let Some(start) = swarm.handle_dialed(now, attempt, Ok(point)) {
-                                started.push((start, pipe));
+                                started.push((register(&self.inner.router, now, start), pipe));
                             }
                         }
                     }
@@ -203,7 +205,7 @@ where
         for (pipe, point) in accepted {
             // Refused means as if it had never come: the socket closes, and the swarm counts.
             if let Ok(start) = swarm.handle_accept(now, point) {
-                started.push((start, pipe));
+                started.push((register(&self.inner.router, now, start), pipe));
             }
         }
         swarm.handle_timeout(now);
@@ -260,21 +262,8 @@ where
         (accepted, false)
     }
 
-    /// Makes a connection run.
-    fn start(&self, now: Instant, start: ConnectionStart, pipe: R::Pipe) {
-        let shared = Shared::new(self.inner.router.clone(), start.start(now));
-        self.inner.router.add(&shared);
-        self.runtime
-            .spawn(Driver::new(self.runtime.clone(), shared, pipe));
-    }
-
     fn act(&mut self, action: Action) {
         match action {
-            Action::ToConnection(id, message) => {
-                if let Some(shared) = self.inner.router.connection(id) {
-                    shared.deliver(message);
-                }
-            }
             Action::Dial { attempt, address } => self.dial(attempt, address),
             Action::CancelDial { attempt } => {
                 if let Some(cancel) = self.dials.remove(&attempt) {
@@ -414,6 +403,13 @@ where
         }
         fired
     }
+}
+
+/// Makes a connection known, at once: the swarm's next word may be a message to it.
+fn register(router: &Arc<Router>, now: Instant, start: ConnectionStart) -> Arc<Shared> {
+    let shared = Shared::new(router.clone(), start.start(now));
+    router.add(&shared);
+    shared
 }
 
 impl<R: Runtime, P: Protocol> Unpin for SwarmDriver<R, P> {}

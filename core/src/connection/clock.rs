@@ -56,8 +56,7 @@ impl Connection {
             return self.close_with(ConnectionError::Idle, GoAway::Normal);
         }
         if due(self.lease_refused.map(|at| at + LEASE_RETRY)) {
-            self.lease_refused = None;
-            self.check_lease();
+            self.retry_lease();
         }
         self.expire_streams();
         self.note_freed();
@@ -103,7 +102,7 @@ impl Connection {
         if spare > 0
             && self.session.growth() == 0
             && self.session.held_bytes() == 0
-            && !self.lease_asked
+            && self.lease_asked.is_none()
         {
             let back = Lease::new(spare, 0);
             self.lease = self.lease.minus(back);

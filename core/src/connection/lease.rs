@@ -2,10 +2,12 @@
 
 use super::{
     Connection,
+    error::StreamError,
     message::{BYTES_AT_ONCE, COMMANDS_AT_ONCE, ToSwarm, ToSwarmMessage},
     table::StreamKind,
 };
-use crate::resource::Lease;
+use crate::{mux::code, resource::Lease};
+use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Bytes asked of the swarm at once.
@@ -33,7 +35,10 @@ impl Connection {
         let streams_short = self.session.inbound_streams() > self.lease.streams / 2
             && self.lease.streams < self.config.max_streams;
         let bytes_short = self.session.take_growth_wanted() || over;
-        if (bytes_short || streams_short) && !self.lease_asked && self.lease_refused.is_none() {
+        if (bytes_short || streams_short)
+            && self.lease_asked.is_none()
+            && self.lease_refused.is_none()
+        {
             let bytes = if bytes_short {
                 LEASE_BLOCK.max(u64::from(self.config.yamux.max_window) / 4)
             } else {
@@ -44,30 +49,63 @@ impl Connection {
             } else {
                 0
             };
-            self.lease_asked = true;
-            self.tell_swarm(ToSwarmMessage::NeedLease(Lease::new(bytes, streams)));
+            let request = Lease::new(bytes, streams);
+            self.lease_asked = Some(request);
+            self.tell_swarm(ToSwarmMessage::NeedLease(request));
         }
     }
 
     pub(super) fn leased(&mut self, more: Lease) {
-        self.lease_asked = false;
+        let asked = self.lease_asked.take().unwrap_or_default();
+        self.lease = self.lease.plus(more);
+        self.streams_refused = asked.streams > 0 && more.streams == 0;
         if more.is_empty() {
             self.lease_refused = Some(self.now);
-            return;
         }
-        self.lease = self.lease.plus(more);
         self.apply_lease();
-        self.process();
+        if !more.is_empty() {
+            self.process();
+        }
     }
 
+    /// A refused request may be made again.
+    pub(super) fn retry_lease(&mut self) {
+        self.lease_refused = None;
+        self.streams_refused = false;
+        self.apply_lease();
+        self.check_lease();
+    }
+
+    /// The streams of a burst come faster than the swarm answers. They are let in, up to the connection's own limit, as
+    /// long as the answer may be yes; those beyond the lease are reset when it is no.
     pub(super) fn apply_lease(&mut self) {
         self.session.set_growth_budget(self.lease.bytes / 2);
-        let streams = self
-            .lease
-            .streams
-            .min(self.config.max_streams)
+        let most = self
+            .config
+            .max_streams
             .min(self.config.yamux.max_inbound_streams);
-        self.session.set_max_inbound_streams(streams);
+        let leased = self.lease.streams.min(most);
+        if self.streams_refused {
+            self.session.set_max_inbound_streams(leased);
+            self.reset_beyond(usize::try_from(leased).unwrap_or(usize::MAX));
+        } else {
+            self.session.set_max_inbound_streams(most);
+        }
+    }
+
+    /// Resets the youngest inbound streams, all but `leased`.
+    fn reset_beyond(&mut self, leased: usize) {
+        let mut streams: Vec<(u32, usize)> = self
+            .session
+            .iter()
+            .filter(|(_, stream)| !stream.is_outbound() && stream.reset_code().is_none())
+            .map(|(place, stream)| (stream.wire_id(), place))
+            .collect();
+        streams.sort_unstable();
+        for (_, place) in streams.into_iter().skip(leased) {
+            let code = code::RESOURCE_LIMIT_EXCEEDED;
+            self.fail_stream(place, StreamError::Reset(code), code);
+        }
     }
 
     pub(super) fn tell_swarm(&mut self, message: ToSwarmMessage) {

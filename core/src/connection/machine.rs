@@ -112,8 +112,11 @@ pub struct Connection {
 
     pub(super) lease: Lease,
     pub(super) first_lease: Lease,
-    pub(super) lease_asked: bool,
+    /// What more was asked for, until the answer.
+    pub(super) lease_asked: Option<Lease>,
+    /// Since when nothing more is to be had, and whether streams were among what was refused.
     pub(super) lease_refused: Option<Instant>,
+    pub(super) streams_refused: bool,
     pub(super) commands_handled: u32,
     pub(super) bytes_accepted: u64,
     pub(super) bytes_reported: u64,
@@ -176,8 +179,9 @@ impl Connection {
             host_keep_alive: false,
             lease: Lease::EMPTY,
             first_lease: Lease::EMPTY,
-            lease_asked: false,
+            lease_asked: None,
             lease_refused: None,
+            streams_refused: false,
             commands_handled: 0,
             bytes_accepted: 0,
             bytes_reported: 0,

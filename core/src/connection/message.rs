@@ -34,6 +34,16 @@ impl ToSwarm {
             _ => None,
         }
     }
+
+    /// What the connection asks for beyond its lease, if this message does. For connections without a swarm; answer with
+    /// [`ToConnection::lease`].
+    #[must_use]
+    pub const fn requested_lease(&self) -> Option<Lease> {
+        match self.0 {
+            ToSwarmMessage::NeedLease(request) => Some(request),
+            _ => None,
+        }
+    }
 }
 
 impl ToConnection {
@@ -42,6 +52,12 @@ impl ToConnection {
     #[must_use]
     pub const fn admit(table: Arc<InboundTable>, lease: Lease) -> Self {
         Self(ToConnectionMessage::Admit { table, lease })
+    }
+
+    /// Answers a request for more with what is granted; an empty lease refuses it. For connections without a swarm.
+    #[must_use]
+    pub const fn lease(granted: Lease) -> Self {
+        Self(ToConnectionMessage::Lease(granted))
     }
 }
 

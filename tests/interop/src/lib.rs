@@ -6,9 +6,11 @@
 //!
 //! [`programs`] holds the stream programs that both sides speak (`/echo/1.0.0`, `/perf/1.0.0`, ..), server and client.
 
+pub mod drywire_peer;
 pub mod peer;
 pub mod programs;
 pub mod rust_libp2p;
 
+pub use drywire_peer::DrywirePeer;
 pub use peer::{Error, Identified, Options, Peer};
 pub use rust_libp2p::Libp2pPeer;
