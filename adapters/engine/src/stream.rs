@@ -244,10 +244,11 @@ fn register(slot: &mut Option<Waker>, cx: &Context<'_>) {
 }
 
 impl State {
-    /// How a stream ended that the core has forgotten.
+    /// How a stream ended that the core has forgotten. Without a last word the event that says so is still on its way to
+    /// the driver, and it can only say one thing: a stream that failed is kept until its handle lets go of it.
     fn end(&self, id: StreamId) -> End {
         let known = self.streams.get(&id).and_then(|entry| entry.end.as_deref());
-        known.cloned().unwrap_or_else(|| End::Failed(self.closed()))
+        known.cloned().unwrap_or(End::Finished)
     }
 
     /// The same, to whom wants to write.
