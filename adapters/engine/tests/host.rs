@@ -4,117 +4,612 @@
     clippy::std_instead_of_core,
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
     clippy::unwrap_used
 )]
 
+mod common;
+
+use bytes::Bytes;
+use common::{
+    ECHO, Task, TestHost, all, dial, echo, echoes, host, host_with, listen, pair, serve_echo,
+    together,
+};
 use core::time::Duration;
 use drywire::{
-    connection::Slot,
-    multiaddr::Multiaddr,
+    connection::{ConnectionError, StreamError},
     multistream::ProtocolName,
-    swarm::{Config, Context, DialOptions, Input, Protocol},
-    time::Instant,
+    swarm::{Config, DialOptions, Event},
 };
 use drywire_engine::{
-    Host, OpenStreamError, Stream,
-    memory::{Conditions, MemoryRuntime, World},
+    AcceptError, ConnectError, OpenStreamError, Runtime, WriteError,
+    memory::{Conditions, World},
 };
 
-const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
+const OTHER: ProtocolName = ProtocolName::from_static("/other/1.0.0");
 
-/// A node without protocols of its own.
-struct Nothing;
-
-impl Protocol for Nothing {
-    type Event = ();
-
-    fn start(&mut self, _: &mut Context<'_, ()>) {}
-
-    fn handle(&mut self, _: Slot, _: Input<'_>, _: &mut Context<'_, ()>) {}
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
+fn data(len: usize) -> Bytes {
+    (0..len)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect()
 }
 
-fn host(runtime: &MemoryRuntime) -> Host<Nothing> {
-    Host::builder(runtime.clone(), Nothing)
-        .config(Config::default())
-        .start()
-        .unwrap()
+/// Conditions under which nothing takes time: what needs the clock to go on has lost a wake-up.
+fn timeless(seed: u64) -> Conditions {
+    let mut conditions = Conditions::default();
+    conditions.latency = Duration::ZERO;
+    conditions.shuffle = true;
+    conditions.capacity = 64 << (seed % 12);
+    conditions.max_read = (seed % 3 > 0).then(|| 1 << (seed % 13));
+    conditions
 }
 
-async fn listening(runtime: &MemoryRuntime) -> (Host<Nothing>, Multiaddr) {
-    let host = host(runtime);
-    let bound = host
-        .listen("/ip4/127.0.0.1/tcp/0".parse().unwrap())
-        .await
-        .unwrap();
-    let address = bound.address.with_peer_id(host.peer_id()).unwrap();
-    (host, address)
-}
-
-fn serve_echo(runtime: &MemoryRuntime, host: &Host<Nothing>) {
-    let mut incoming = host.accept(ECHO, 64).unwrap();
-    let runtime = runtime.clone();
-    runtime.clone().spawn_task(async move {
-        while let Some((_, stream)) = incoming.next().await {
-            runtime.spawn_task(async move { echo(stream).await });
-        }
-    });
-}
-
-async fn echo(mut stream: Stream) {
-    while let Ok(Some(mut bytes)) = stream.read_bytes(65_536).await {
-        if stream.write_bytes(&mut bytes).await.is_err() {
-            return;
-        }
-    }
-    let _ = stream.finish();
-}
-
-trait SpawnTask {
-    fn spawn_task(&self, task: impl Future<Output = ()> + Send + 'static);
-}
-
-impl SpawnTask for MemoryRuntime {
-    fn spawn_task(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drywire_engine::Runtime::spawn(self, task);
+#[test]
+fn no_wake_up_is_lost_under_any_schedule() {
+    for seed in 0..60 {
+        let world = World::with_conditions(seed, timeless(seed));
+        let runtime = world.runtime();
+        let began = world.now();
+        world
+            .block_on(async {
+                let (_server, client, peer, _) = pair(&runtime, Config::default()).await;
+                let streams = (0..20usize).map(|number| {
+                    let client = client.clone();
+                    let task: Task<'static> = Box::pin(async move {
+                        let stream = match number % 2 {
+                            0 => client.open_stream(peer, ECHO).await.unwrap(),
+                            _ => client.open_stream_optimistic(peer, ECHO).await.unwrap(),
+                        };
+                        echoes(stream, data(1 << number.min(17))).await;
+                    });
+                    task
+                });
+                together(streams.collect()).await;
+            })
+            .unwrap_or_else(|_| panic!("seed {seed} stalled"));
+        assert_eq!(world.now(), began, "seed {seed} needed a timer to go on");
     }
 }
 
 #[test]
-fn a_stream_echoes() {
-    let world = World::with_conditions(1, Conditions::default());
+fn no_wake_up_is_lost_between_tasks_of_one_stream_each() {
+    for seed in 0..60 {
+        let world = World::with_conditions(seed, timeless(seed));
+        let runtime = world.runtime();
+        let began = world.now();
+        world
+            .block_on(async {
+                let (_server, client, peer, _) = pair(&runtime, Config::default()).await;
+                let tasks = (0..30usize).map(|number| {
+                    let client = client.clone();
+                    let task: Task<'static> = Box::pin(async move {
+                        for round in 0..5 {
+                            let stream = client.open_stream_optimistic(peer, ECHO).await.unwrap();
+                            echoes(stream, data(number * 97 * round)).await;
+                        }
+                    });
+                    task
+                });
+                all(&runtime, tasks.collect()).await;
+            })
+            .unwrap_or_else(|_| panic!("seed {seed} stalled"));
+        assert_eq!(world.now(), began, "seed {seed} needed a timer to go on");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let world = World::with_conditions(
+            seed,
+            Conditions {
+                shuffle: true,
+                max_read: Some(777),
+                ..Conditions::default()
+            },
+        );
+        let runtime = world.runtime();
+        world
+            .block_on(async {
+                let (_server, client, peer, address) = pair(&runtime, Config::default()).await;
+                let stream = client.open_stream(peer, ECHO).await.unwrap();
+                echoes(stream, data(300_000)).await;
+                address
+            })
+            .map(|address| (address, world.now()))
+            .unwrap()
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5).0, run(6).0);
+}
+
+#[test]
+fn a_thousand_streams_at_once() {
+    let world = World::new(3);
+    let runtime = world.runtime();
+    let mut config = Config::default();
+    config.connection.max_streams = 2048;
+    config.connection.yamux.max_inbound_streams = 2048;
+    config.connection.yamux.max_outbound_streams = 2048;
+    world
+        .block_on(async {
+            let (_server, client, peer, _) = pair(&runtime, config).await;
+            let streams = (0..1000usize).map(|number| {
+                let client = client.clone();
+                let task: Task<'static> = Box::pin(async move {
+                    let stream = client.open_stream(peer, ECHO).await.unwrap();
+                    echoes(stream, data(number * 7)).await;
+                });
+                task
+            });
+            all(&runtime, streams.collect()).await;
+        })
+        .unwrap();
+}
+
+#[test]
+fn opening_waits_for_room_and_goes_on_when_there_is_some() {
+    let world = World::new(4);
+    let runtime = world.runtime();
+    let mut config = Config::default();
+    config.connection.max_streams = 8;
+    world
+        .block_on(async {
+            let (_server, client, peer, _) = pair(&runtime, config).await;
+            let streams = (0..100usize).map(|_| {
+                let client = client.clone();
+                let task: Task<'static> = Box::pin(async move {
+                    let stream = client.open_stream(peer, ECHO).await.unwrap();
+                    echoes(stream, data(1000)).await;
+                });
+                task
+            });
+            all(&runtime, streams.collect()).await;
+        })
+        .unwrap();
+}
+
+#[test]
+fn streams_beyond_the_capacity_are_reset_and_counted() {
+    let world = World::new(5);
     let runtime = world.runtime();
     world
         .block_on(async {
-            let (server, address) = listening(&runtime).await;
-            serve_echo(&runtime, &server);
+            let server = host(&runtime);
+            let address = listen(&server).await;
+            let mut incoming = server.accept(ECHO, 4).unwrap();
             let client = host(&runtime);
-            let dialed = client.dial(DialOptions::address(address)).await.unwrap();
-            assert_eq!(dialed.peer, server.peer_id());
-            let mut stream = client.open_stream(dialed.peer, ECHO).await.unwrap();
-            let mut data = bytes::Bytes::from_static(b"hello");
-            stream.write_bytes(&mut data).await.unwrap();
-            stream.finish().unwrap();
-            let mut all = Vec::new();
-            while let Some(bytes) = stream.read_bytes(1000).await.unwrap() {
-                all.extend_from_slice(&bytes);
+            let peer = dial(&client, &address).await.0;
+            let mut streams = Vec::new();
+            for _ in 0..10 {
+                let mut stream = client.open_stream_optimistic(peer, ECHO).await.unwrap();
+                stream
+                    .write_bytes(&mut Bytes::from_static(b"x"))
+                    .await
+                    .unwrap();
+                streams.push(stream);
             }
-            assert_eq!(all, b"hello");
-            let error = client
-                .open_stream(dialed.peer, ProtocolName::from_static("/other"))
-                .await
-                .unwrap_err();
-            assert_eq!(
-                error,
-                OpenStreamError::UnsupportedProtocol(ProtocolName::from_static("/other"))
-            );
-            client.shutdown().await;
-            server.shutdown().await;
+            runtime.sleep(Duration::from_millis(100)).await;
+            assert_eq!(incoming.dropped(), 6);
+            for _ in 0..4 {
+                let (_, stream) = incoming.next().await.unwrap();
+                runtime.spawn(echo(stream));
+            }
+            let mut echoed = 0;
+            for mut stream in streams {
+                match stream.read_bytes(10).await {
+                    Ok(Some(bytes)) if bytes == "x" => echoed += 1,
+                    Err(StreamError::ResetByPeer(_)) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(echoed, 4);
         })
         .unwrap();
-    world.run_for(Duration::from_secs(100));
-    assert_eq!(world.tasks(), 0);
+}
+
+#[test]
+fn a_name_is_accepted_once_and_no_more_after_the_drop() {
+    let world = World::new(6);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let (server, client, peer, _) = pair(&runtime, Config::default()).await;
+            assert_eq!(
+                server.accept(ECHO, 1).unwrap_err(),
+                AcceptError::AlreadyRegistered(ECHO)
+            );
+            let unsupported = OpenStreamError::UnsupportedProtocol(OTHER);
+            assert_eq!(
+                client.open_stream(peer, OTHER).await.unwrap_err(),
+                unsupported
+            );
+            let incoming = server.accept(OTHER, 1).unwrap();
+            runtime.sleep(Duration::from_millis(10)).await;
+            let stream = client.open_stream(peer, OTHER).await.unwrap();
+            assert_eq!((stream.peer(), stream.protocol()), (peer, &OTHER));
+            drop(incoming);
+            runtime.sleep(Duration::from_millis(10)).await;
+            assert_eq!(
+                client.open_stream(peer, OTHER).await.unwrap_err(),
+                unsupported
+            );
+            // An optimistic one hears of it at its first read.
+            let mut stream = client.open_stream_optimistic(peer, OTHER).await.unwrap();
+            stream
+                .write_bytes(&mut Bytes::from_static(b"hello"))
+                .await
+                .unwrap();
+            assert_eq!(
+                stream.read_bytes(1).await,
+                Err(StreamError::UnsupportedProtocol)
+            );
+            // And the name can be accepted again.
+            let _incoming = server.accept(OTHER, 1).unwrap();
+            runtime.sleep(Duration::from_millis(10)).await;
+            client.open_stream(peer, OTHER).await.unwrap();
+        })
+        .unwrap();
+}
+
+#[test]
+fn both_directions_end_on_their_own_and_resets_carry_their_code() {
+    let world = World::new(7);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let server = host(&runtime);
+            let address = listen(&server).await;
+            let mut incoming = server.accept(OTHER, 4).unwrap();
+            let client = host(&runtime);
+            let peer = dial(&client, &address).await.0;
+
+            let mut near = client.open_stream(peer, OTHER).await.unwrap();
+            let (_, mut far) = incoming.next().await.unwrap();
+            near.finish().unwrap();
+            let again = near.write_bytes(&mut Bytes::from_static(b"x")).await;
+            assert_eq!(again, Err(WriteError::Finished));
+            assert_eq!(far.read_bytes(10).await, Ok(None));
+            // The other direction lives on.
+            far.write_bytes(&mut Bytes::from_static(b"still here"))
+                .await
+                .unwrap();
+            assert_eq!(
+                near.read_bytes(100).await,
+                Ok(Some(Bytes::from_static(b"still here")))
+            );
+            far.finish().unwrap();
+            assert_eq!(near.read_bytes(100).await, Ok(None));
+            assert_eq!(
+                near.read_bytes(100).await,
+                Ok(None),
+                "the end stays the end"
+            );
+
+            let mut near = client.open_stream(peer, OTHER).await.unwrap();
+            let (_, far) = incoming.next().await.unwrap();
+            far.reset(77);
+            assert_eq!(near.read_bytes(1).await, Err(StreamError::ResetByPeer(77)));
+            let written = near.write_bytes(&mut Bytes::from_static(b"x")).await;
+            assert_eq!(
+                written,
+                Err(WriteError::Stream(StreamError::ResetByPeer(77)))
+            );
+
+            // Dropped before the end: reset. Dropped after finishing: what was written still arrives.
+            let near = client.open_stream(peer, OTHER).await.unwrap();
+            let (_, mut far) = incoming.next().await.unwrap();
+            drop(near);
+            assert!(matches!(
+                far.read_bytes(1).await,
+                Err(StreamError::ResetByPeer(_))
+            ));
+            let mut near = client.open_stream(peer, OTHER).await.unwrap();
+            let (_, mut far) = incoming.next().await.unwrap();
+            near.write_bytes(&mut data(200_000)).await.unwrap();
+            near.finish().unwrap();
+            drop(near);
+            let mut got = 0;
+            while let Some(bytes) = far.read_bytes(65_536).await.unwrap() {
+                got += bytes.len();
+            }
+            assert_eq!(got, 200_000);
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_writer_waits_for_its_reader_and_for_nobody_elses() {
+    let world = World::new(8);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let server = host(&runtime);
+            let address = listen(&server).await;
+            serve_echo(&runtime, &server, 16);
+            let mut incoming = server.accept(OTHER, 4).unwrap();
+            let client = host(&runtime);
+            let peer = dial(&client, &address).await.0;
+            let mut near = client.open_stream(peer, OTHER).await.unwrap();
+            let (_, mut far) = incoming.next().await.unwrap();
+            let total = 5_000_000;
+            let written = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            runtime.spawn({
+                let written = written.clone();
+                async move {
+                    let mut left = data(total);
+                    while !left.is_empty() {
+                        let count =
+                            core::future::poll_fn(|cx| near.poll_write_bytes(cx, &mut left))
+                                .await
+                                .unwrap();
+                        written.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+                    }
+                    near.finish().unwrap();
+                }
+            });
+            runtime.sleep(Duration::from_secs(1)).await;
+            let stuck = written.load(std::sync::atomic::Ordering::Relaxed);
+            assert!(
+                (256 * 1024..2_000_000).contains(&stuck),
+                "{stuck} bytes were taken unread"
+            );
+            // Others are not concerned.
+            echoes(client.open_stream(peer, ECHO).await.unwrap(), data(100_000)).await;
+            let mut got = 0;
+            while let Some(bytes) = far.read_bytes(65_536).await.unwrap() {
+                got += bytes.len();
+            }
+            assert_eq!(got, total);
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_cut_connection_ends_its_streams_with_a_reason_and_the_next_open_dials_again() {
+    let world = World::new(9);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let (server, client, peer, address) = pair(&runtime, Config::default()).await;
+            client.add_address(peer, &address);
+            let mut events = client.events(16);
+            let mut stream = client.open_stream(peer, ECHO).await.unwrap();
+            stream.write_bytes(&mut Bytes::from_static(b"before")).await.unwrap();
+            runtime.sleep(Duration::from_millis(50)).await;
+            let (ip, port, _) = address.socket_addr().unwrap();
+            world.cut((ip, port).into());
+            // What had arrived is not lost.
+            assert_eq!(stream.read_bytes(100).await, Ok(Some(Bytes::from_static(b"before"))));
+            let error = stream.read_bytes(100).await.unwrap_err();
+            assert!(
+                matches!(&error, StreamError::Connection(ConnectionError::Lost(reason)) if reason.contains("reset")),
+                "{error:?}"
+            );
+            assert!(matches!(
+                events.next().await,
+                Some(Event::ConnectionClosed { reason: ConnectionError::Lost(_), connections: 0, .. })
+            ));
+            runtime.sleep(Duration::from_millis(50)).await;
+            assert_eq!(server.with(|nothing, _| (nothing.up, nothing.down)), (1, 1));
+            echoes(client.open_stream(peer, ECHO).await.unwrap(), data(1000)).await;
+        })
+        .unwrap();
+}
+
+#[test]
+fn many_who_want_an_unconnected_peer_share_one_dial() {
+    let world = World::new(10);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let server = host(&runtime);
+            let address = listen(&server).await;
+            serve_echo(&runtime, &server, 1024);
+            let client = host(&runtime);
+            let peer = server.peer_id();
+            let unknown = client.open_stream(peer, ECHO).await.unwrap_err();
+            assert!(matches!(unknown, OpenStreamError::Dial(_)), "{unknown:?}");
+            client.add_address(peer, &address);
+            let streams = (0..100usize).map(|number| {
+                let client = client.clone();
+                let task: Task<'static> = Box::pin(async move {
+                    let stream = client.open_stream(peer, ECHO).await.unwrap();
+                    echoes(stream, data(number)).await;
+                });
+                task
+            });
+            all(&runtime, streams.collect()).await;
+            assert_eq!(server.with(|nothing, _| nothing.up), 1);
+            let itself = client
+                .open_stream(client.peer_id(), ECHO)
+                .await
+                .unwrap_err();
+            assert!(matches!(itself, OpenStreamError::Dial(_)), "{itself:?}");
+        })
+        .unwrap();
+}
+
+#[test]
+fn names_are_looked_up() {
+    let world = World::new(11);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let server = host(&runtime);
+            let address = listen(&server).await;
+            let port = address.socket_addr().unwrap().1;
+            world.set_host(
+                "node.test",
+                vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()],
+            );
+            world.set_txt(
+                "_dnsaddr.node.test",
+                vec![format!("dnsaddr={address}"), "unrelated".to_owned()],
+            );
+            for name in [
+                format!("/dns4/node.test/tcp/{port}"),
+                format!("/dns/node.test/tcp/{port}"),
+                format!("/dnsaddr/node.test/p2p/{}", server.peer_id()),
+            ] {
+                let client = host(&runtime);
+                let dialed = client
+                    .dial(DialOptions::address(name.parse().unwrap()))
+                    .await;
+                assert_eq!(
+                    dialed
+                        .unwrap_or_else(|error| panic!("{name}: {error}"))
+                        .peer,
+                    server.peer_id()
+                );
+            }
+            let client = host(&runtime);
+            let missing = client
+                .dial(DialOptions::address(
+                    "/dns6/nowhere.test/tcp/1".parse().unwrap(),
+                ))
+                .await;
+            assert!(
+                missing
+                    .unwrap_err()
+                    .to_string()
+                    .contains("name lookup failed")
+            );
+        })
+        .unwrap();
+}
+
+async fn shut_down(server: TestHost, client: TestHost, gracefully: bool) {
+    if gracefully {
+        client.shutdown().await;
+        server.shutdown().await;
+    } else {
+        drop((server, client));
+    }
+}
+
+#[test]
+fn after_the_end_nothing_is_left_and_everybody_waiting_is_told() {
+    for gracefully in [true, false] {
+        let world = World::new(12);
+        let runtime = world.runtime();
+        world
+            .block_on(async {
+                let (server, client, peer, address) = pair(&runtime, Config::default()).await;
+                let mut stream = client.open_stream(peer, ECHO).await.unwrap();
+                let mut events = server.events(16);
+                let mut incoming = server.accept(OTHER, 1).unwrap();
+                shut_down(server, client, gracefully).await;
+                assert!(matches!(
+                    stream.read_bytes(1).await,
+                    Err(StreamError::Connection(_))
+                ));
+                assert!(incoming.next().await.is_none());
+                while events.next().await.is_some() {}
+                let late = host(&runtime);
+                let refused = late.dial(DialOptions::address(address)).await.unwrap_err();
+                assert!(refused.to_string().contains("refused"), "{refused}");
+            })
+            .unwrap();
+        // Within the closing timeout, at the latest.
+        world.run_for(Duration::from_secs(10));
+        assert_eq!(world.tasks(), 0, "gracefully: {gracefully}");
+    }
+}
+
+#[test]
+fn a_host_that_was_shut_down_refuses_everything() {
+    let world = World::new(13);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let (_server, client, peer, address) = pair(&runtime, Config::default()).await;
+            client.shutdown().await;
+            client.shutdown().await;
+            let dialed = client.dial(DialOptions::address(address)).await;
+            assert_eq!(dialed.unwrap_err(), ConnectError::HostClosed);
+            assert!(client.open_stream(peer, ECHO).await.is_err());
+            assert_eq!(
+                client.accept(OTHER, 1).unwrap_err(),
+                AcceptError::HostClosed
+            );
+            let listening = client.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap()).await;
+            assert!(listening.is_err());
+            assert!(client.events(1).next().await.is_none());
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_shutdown_delivers_what_was_finished() {
+    let world = World::new(14);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let server = host(&runtime);
+            let address = listen(&server).await;
+            let mut incoming = server.accept(OTHER, 4).unwrap();
+            let client = host(&runtime);
+            let peer = dial(&client, &address).await.0;
+            let mut near = client.open_stream(peer, OTHER).await.unwrap();
+            near.write_bytes(&mut data(150_000)).await.unwrap();
+            near.finish().unwrap();
+            let (_, mut far) = incoming.next().await.unwrap();
+            client.shutdown().await;
+            drop(near);
+            let mut got = 0;
+            while let Some(bytes) = far.read_bytes(65_536).await.unwrap() {
+                got += bytes.len();
+            }
+            assert_eq!(got, 150_000);
+        })
+        .unwrap();
+}
+
+#[test]
+fn idle_connections_close_by_themselves() {
+    let world = World::new(15);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let (server, client, _, _) = pair(&runtime, Config::default()).await;
+            runtime.sleep(Duration::from_secs(20)).await;
+            assert_eq!(server.with(|nothing, _| nothing.down), 0);
+            runtime.sleep(Duration::from_secs(20)).await;
+            assert_eq!(server.with(|nothing, _| nothing.down), 1);
+            assert_eq!(client.with(|nothing, _| nothing.down), 1);
+        })
+        .unwrap();
+}
+
+#[test]
+fn events_that_are_not_read_are_dropped_oldest_first_and_counted() {
+    let world = World::new(16);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let server = host_with(&runtime, Config::default());
+            let address = listen(&server).await;
+            let mut first = server.events(2);
+            for _ in 0..5 {
+                let client = host(&runtime);
+                dial(&client, &address).await;
+                client.shutdown().await;
+            }
+            runtime.sleep(Duration::from_secs(10)).await;
+            assert_eq!(first.dropped(), 8);
+            assert!(matches!(
+                first.next().await,
+                Some(Event::ConnectionEstablished { .. })
+            ));
+            assert!(matches!(
+                first.next().await,
+                Some(Event::ConnectionClosed { .. })
+            ));
+            let second = server.events(2);
+            assert!(first.next().await.is_none(), "the second has taken over");
+            assert_eq!(second.dropped(), 0);
+        })
+        .unwrap();
 }
