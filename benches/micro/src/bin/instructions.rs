@@ -146,7 +146,10 @@ fn instructions(name: &str, count: u64) -> u64 {
     let program = env::current_exe().expect("known");
     let output = Command::new("valgrind")
         // Long copies byte by byte (`rep movsb`) would count as so many instructions.
-        .env("GLIBC_TUNABLES", "glibc.cpu.x86_rep_movsb_threshold=1000000000")
+        .env(
+            "GLIBC_TUNABLES",
+            "glibc.cpu.x86_rep_movsb_threshold=1000000000",
+        )
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(program)
         .args([name, &count.to_string()])
