@@ -18,7 +18,7 @@
 //!
 //! | floor | module | what lives there |
 //! |---|---|---|
-//! | 6 | `node` | a swarm and its connections in one object, for single-threaded hosts |
+//! | 6 | [`node`] | a swarm and its connections in one object, for single-threaded hosts |
 //! | 5 | [`protocol`] | ping, identify, streams |
 //! | 4 | [`swarm`] | peers, address book, dials, listeners, admission; the `Protocol` trait |
 //! | 3 | `connection` | one peer connection: negotiate, secure, multiplex, streams |
@@ -48,6 +48,7 @@ pub mod identity;
 pub mod multiaddr;
 pub mod multistream;
 pub mod mux;
+pub mod node;
 pub mod protocol;
 pub mod record;
 pub mod resource;

@@ -367,6 +367,7 @@ impl Protocol for Ping {
                     }
                     let failure = match end {
                         StreamEnd::Failed(StreamError::UnsupportedProtocol) => Failure::Unsupported,
+                        StreamEnd::Failed(StreamError::NegotiationTimeout) => Failure::Timeout,
                         StreamEnd::Failed(StreamError::Connection(_)) => return,
                         StreamEnd::Failed(error) => Failure::Stream(error.clone()),
                         StreamEnd::Finished => Failure::Finished,

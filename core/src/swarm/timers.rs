@@ -47,12 +47,20 @@ pub struct Timers<K> {
     by_key: BTreeMap<K, Instant>,
 }
 
-impl<K> Default for Timers<K> {
-    fn default() -> Self {
+impl<K> Timers<K> {
+    /// No deadlines.
+    #[must_use]
+    pub const fn new() -> Self {
         Self {
             by_time: BTreeSet::new(),
             by_key: BTreeMap::new(),
         }
+    }
+}
+
+impl<K> Default for Timers<K> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
