@@ -21,7 +21,7 @@ use drywire::{
     multistream::ProtocolName,
     swarm::{Config, DialOptions},
 };
-use drywire_engine::memory::{MemoryRuntime, World};
+use drywire_engine::memory::{Conditions, MemoryRuntime, World};
 
 const OTHER: ProtocolName = ProtocolName::from_static("/other/1.0.0");
 
@@ -71,6 +71,34 @@ fn dialing() {
         still_works(&client, &server).await;
         dialed.is_some()
     });
+}
+
+#[test]
+fn a_dial_nobody_waits_for_is_given_up() {
+    let conditions = Conditions {
+        latency: Duration::from_secs(3),
+        ..Conditions::default()
+    };
+    let world = World::with_conditions(1, conditions);
+    let runtime = world.runtime();
+    let client = host(&runtime);
+    let nobody = DialOptions::address("/ip4/127.0.0.1/tcp/1".parse().unwrap());
+    let other = nobody.clone();
+    let given_up = give_up_in(&runtime, Duration::from_secs(1), client.dial(nobody));
+    assert!(world.block_on(given_up).unwrap().is_none());
+    world.run_for(Duration::from_millis(1));
+    assert_eq!(world.tasks(), 1, "only the swarm's task is left");
+    // Unless another waits for the same.
+    let given_up = give_up_in(&runtime, Duration::from_secs(1), client.dial(other.clone()));
+    let both = async {
+        let waits = client.dial(other);
+        let (mut given_up, mut waits) = (core::pin::pin!(given_up), core::pin::pin!(waits));
+        assert!(give_up_after(1, given_up.as_mut()).await.is_none());
+        assert!(give_up_after(1, waits.as_mut()).await.is_none());
+        assert!(given_up.await.is_none());
+        waits.await.unwrap_err().to_string()
+    };
+    assert!(world.block_on(both).unwrap().contains("refused"));
 }
 
 #[test]

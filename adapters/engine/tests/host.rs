@@ -37,12 +37,12 @@ fn data(len: usize) -> Bytes {
 
 /// Conditions under which nothing takes time: what needs the clock to go on has lost a wake-up.
 fn timeless(seed: u64) -> Conditions {
-    let mut conditions = Conditions::default();
-    conditions.latency = Duration::ZERO;
-    conditions.shuffle = true;
-    conditions.capacity = 64 << (seed % 12);
-    conditions.max_read = (seed % 3 > 0).then(|| 1 << (seed % 13));
-    conditions
+    Conditions {
+        latency: Duration::ZERO,
+        shuffle: true,
+        capacity: 64 << (seed % 12),
+        max_read: (!seed.is_multiple_of(3)).then(|| 1 << (seed % 13)),
+    }
 }
 
 #[test]
@@ -96,6 +96,72 @@ fn no_wake_up_is_lost_between_tasks_of_one_stream_each() {
             .unwrap_or_else(|_| panic!("seed {seed} stalled"));
         assert_eq!(world.now(), began, "seed {seed} needed a timer to go on");
     }
+}
+
+#[test]
+fn a_driver_that_stops_on_its_budget_goes_on_by_itself() {
+    for seed in 0..10 {
+        let mut conditions = timeless(seed);
+        conditions.capacity = 4 << 20;
+        conditions.max_read = None;
+        let world = World::with_conditions(seed, conditions);
+        let runtime = world.runtime();
+        let began = world.now();
+        world
+            .block_on(async {
+                let server = host(&runtime);
+                let address = listen(&server).await;
+                serve_echo(&runtime, &server, 16);
+                let mut incoming = server.accept(OTHER, 16).unwrap();
+                let client = host(&runtime);
+                let peer = dial(&client, &address).await.0;
+                let mut held = Vec::new();
+                for _ in 0..6 {
+                    let mut near = client.open_stream(peer, OTHER).await.unwrap();
+                    held.push(incoming.next().await.unwrap().1);
+                    // As much as fits into the window, which nobody reads, so that nobody wakes the server's driver.
+                    near.write_bytes(&mut data(256 * 1024)).await.unwrap();
+                    held.push(near);
+                }
+                let stream = client.open_stream(peer, ECHO).await.unwrap();
+                echoes(stream, data(100)).await;
+            })
+            .unwrap_or_else(|_| panic!("seed {seed} stalled"));
+        assert_eq!(world.now(), began, "seed {seed} needed a timer to go on");
+    }
+}
+
+#[test]
+fn reading_makes_room_for_a_connection_that_holds_too_much() {
+    let world = World::with_conditions(2, timeless(0));
+    let runtime = world.runtime();
+    let mut config = Config::default();
+    config.resources.initial.bytes = 40 * 1024;
+    config.resources.connection.bytes = 40 * 1024;
+    let began = world.now();
+    world
+        .block_on(async {
+            let server = host_with(&runtime, config);
+            let address = listen(&server).await;
+            let mut incoming = server.accept(OTHER, 16).unwrap();
+            let client = host(&runtime);
+            let peer = dial(&client, &address).await.0;
+            let mut near = client.open_stream(peer, OTHER).await.unwrap();
+            let mut far = incoming.next().await.unwrap().1;
+            near.write_bytes(&mut data(200_000)).await.unwrap();
+            near.finish().unwrap();
+            // The server's side comes to a stop long before all has arrived.
+            for _ in 0..1000 {
+                runtime.yield_now().await;
+            }
+            let mut got = 0;
+            while let Some(bytes) = far.read_bytes(1000).await.unwrap() {
+                got += bytes.len();
+            }
+            assert_eq!(got, 200_000);
+        })
+        .unwrap();
+    assert_eq!(world.now(), began, "it needed a timer to go on");
 }
 
 #[test]
@@ -537,6 +603,59 @@ fn a_host_that_was_shut_down_refuses_everything() {
             let listening = client.listen("/ip4/127.0.0.1/tcp/0".parse().unwrap()).await;
             assert!(listening.is_err());
             assert!(client.events(1).next().await.is_none());
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_goodbye_is_heard_even_while_the_other_side_is_sending() {
+    let world = World::new(17);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let server = host(&runtime);
+            let address = listen(&server).await;
+            let mut events = server.events(16);
+            let mut incoming = server.accept(OTHER, 4).unwrap();
+            let client = host(&runtime);
+            let peer = dial(&client, &address).await.0;
+            let mut near = client.open_stream(peer, OTHER).await.unwrap();
+            let (_, mut far) = incoming.next().await.unwrap();
+            runtime.spawn(async move { while far.write_bytes(&mut data(10_000)).await.is_ok() {} });
+            for _ in 0..20 {
+                near.read_bytes(50_000).await.unwrap();
+            }
+            client.shutdown().await;
+            let reason = loop {
+                if let Some(Event::ConnectionClosed { reason, .. }) = events.next().await {
+                    break reason;
+                }
+            };
+            assert_eq!(reason, ConnectionError::ClosedByPeer);
+        })
+        .unwrap();
+}
+
+#[test]
+fn who_waits_for_room_is_told_when_the_connection_ends() {
+    let world = World::new(18);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let mut config = Config::default();
+            config.connection.max_streams = 1;
+            let (server, client, peer, _) = pair(&runtime, config).await;
+            let _first = client.open_stream(peer, ECHO).await.unwrap();
+            // A task of its own: nothing but the connection's end can wake the one that waits.
+            runtime.spawn({
+                let runtime = runtime.clone();
+                async move {
+                    runtime.sleep(Duration::from_secs(1)).await;
+                    drop(server);
+                }
+            });
+            assert!(client.open_stream(peer, ECHO).await.is_err());
+            assert!(world.now() < drywire::time::Instant::ZERO + Duration::from_secs(5));
         })
         .unwrap();
 }

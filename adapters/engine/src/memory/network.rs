@@ -378,6 +378,9 @@ impl MemoryPipe {
         if gone {
             incoming.closed = true;
             wakers.extend(incoming.writer.take());
+            // As with TCP: what is in flight to a socket that is closed, or unread in it, resets the connection, and what
+            // the other side has not read by then is lost.
+            link.broken |= incoming.len > 0;
         }
         drop(link);
         wakers.into_iter().for_each(Waker::wake);
