@@ -5,3 +5,8 @@ pub use drywire_counting as heap;
 pub mod hostile;
 pub mod pair;
 pub mod victim;
+
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -1,9 +1,10 @@
-//! What the project promises about itself, checked: its layers, its size, its dependencies, its README.
+//! What the project promises about itself, checked: its layers, its size, its dependencies, its documents.
 
 mod dependencies;
 mod files;
 mod layers;
 mod readme;
+mod security;
 
 use std::path::{Path, PathBuf};
 

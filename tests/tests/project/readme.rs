@@ -2,13 +2,12 @@
 
 use super::{read, root};
 
-/// The commands of the README: its lines indented as code.
+/// The commands of the README: the lines of its shell blocks.
 fn commands() -> Vec<String> {
     let readme = read("README.md");
-    let code = readme.lines().filter_map(|line| line.strip_prefix("    "));
-    code.filter(|line| line.starts_with("cargo "))
-        .map(str::to_owned)
-        .collect()
+    let blocks = readme.split("```sh\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines());
+    lines.map(str::to_owned).collect()
 }
 
 /// The value of `key` in the first line of `manifest` that sets it.
@@ -44,15 +43,50 @@ fn it_states_the_compiler_that_is_needed() {
     );
 }
 
+/// The values that follow `option` in the README's commands.
+fn values_of(option: &str) -> Vec<String> {
+    let commands = commands();
+    let words: Vec<&str> = commands
+        .iter()
+        .flat_map(|line| line.split_whitespace())
+        .collect();
+    let pairs = words.windows(2).filter(|pair| pair[0] == option);
+    pairs.map(|pair| pair[1].to_owned()).collect()
+}
+
 #[test]
-fn every_manifest_it_names_exists() {
-    for command in commands() {
-        let mut words = command.split_whitespace();
-        while let Some(word) = words.next() {
-            if word == "--manifest-path" {
-                let path = words.next().expect("a path");
-                assert!(root().join(path).is_file(), "{path}");
-            }
+fn what_its_commands_and_links_name_exists() {
+    let manifests = values_of("--manifest-path");
+    assert!(!manifests.is_empty());
+    for path in manifests {
+        assert!(root().join(&path).is_file(), "{path}");
+    }
+    let names: Vec<String> = ["core", "adapters/engine", "adapters/tokio", "adapters/cli"]
+        .map(|package| value(&format!("{package}/Cargo.toml"), "name"))
+        .into();
+    let readme = read("README.md");
+    for name in &names {
+        assert!(
+            readme.contains(&format!("| [`{name}`](")),
+            "{name} is not in the table"
+        );
+    }
+    for name in values_of("-p") {
+        assert!(names.contains(&name), "{name}");
+    }
+    for document in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+    ] {
+        for link in read(document)
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let local = !link.contains("://") && !link.starts_with('#');
+            assert!(!local || root().join(link).exists(), "{document}: {link}");
         }
     }
 }
