@@ -253,6 +253,10 @@ impl Side {
                 let admit = ToConnection::admit(self.table.clone(), self.lease);
                 self.connection.handle_message(now, admit);
             }
+            if let (Some(_), Some(granted)) = (message.requested_lease(), self.lends) {
+                let answer = ToConnection::lease(granted);
+                self.connection.handle_message(now, answer);
+            }
         }
         while let Some(event) = self.connection.poll_event() {
             progress = true;
