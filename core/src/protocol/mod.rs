@@ -15,6 +15,9 @@ pub mod identify;
 pub mod ping;
 pub mod stream;
 
+#[cfg(test)]
+mod bench;
+
 use crate::protocols;
 
 protocols! {

@@ -14,6 +14,9 @@
 //!
 //! Ping streams are background traffic: they do not keep a connection open.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     connection::{Accept, ConnectionId, Slot, StreamEnd, StreamError, StreamKind, code},
     identity::PeerId,

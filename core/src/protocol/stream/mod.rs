@@ -9,6 +9,9 @@
 //! opens is an event of its connection; when the application does not take such streams fast enough it is the host that
 //! drops and counts them, since it is the host that queues them.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     connection::{Accept, ConnectionId, Slot, StreamKind},
     identity::PeerId,
