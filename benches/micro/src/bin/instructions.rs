@@ -68,7 +68,9 @@ const OPERATIONS: &[Operation] = &[
     },
 ];
 
-const SECURITIES: [(&str, fn() -> Nodes); 2] = [
+type Security = (&'static str, fn() -> Nodes);
+
+const SECURITIES: [Security; 2] = [
     ("plaintext/", Nodes::plaintext),
     ("noise/", || Nodes::noise(Provider::default())),
 ];

@@ -1,0 +1,35 @@
+//! The examples run, and are as short as they are meant to be.
+#![cfg(feature = "ring")]
+
+use std::{env, fs, path::Path, process::Command};
+
+/// Runs an example. Cargo has built it beside this test, unless it was asked for this test alone.
+fn run(name: &str) -> String {
+    let test = env::current_exe().unwrap();
+    let built = test.ancestors().nth(2).unwrap();
+    let program = built
+        .join("examples")
+        .join(name)
+        .with_extension(env::consts::EXE_EXTENSION);
+    if !program.exists() {
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--package=drywire", "--examples"])
+            .status();
+        assert!(build.unwrap().success());
+    }
+    let output = Command::new(program).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_node_on_blocking_sockets_pings_another() {
+    let told = run("node_blocking");
+    assert_eq!(told.matches("result: Ok(").count(), 3, "{told}");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node_blocking.rs");
+    assert!(fs::read_to_string(source).unwrap().lines().count() <= 200);
+}
