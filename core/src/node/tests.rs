@@ -267,3 +267,11 @@ fn deadlines_tell_the_whole_truth() {
         .count();
     assert_eq!(pings, 2, "at once, and after 15 s");
 }
+
+#[test]
+fn swarms_connections_and_nodes_can_move_to_other_threads() {
+    const fn is_send<T: Send>() {}
+    is_send::<Swarm<Standard>>();
+    is_send::<Connection>();
+    is_send::<Node<Standard>>();
+}

@@ -22,7 +22,7 @@ pub enum AddressSource {
     Identify,
     /// The peer itself, in a signed record. Kept while connected and 15 minutes longer.
     Certified,
-    /// A connection with the peer was made there. Kept one hour.
+    /// A connection with the peer was made there. Kept while connected and one hour longer.
     Dialed,
     /// The host. Kept until removed.
     Manual,
@@ -32,20 +32,19 @@ impl AddressSource {
     /// How long an address of this source is kept if nothing else is said; `None` is until something changes it.
     const fn time_to_live(self, connected: bool) -> Option<Duration> {
         match self {
-            Self::Discovered => Some(Duration::from_secs(600)),
-            Self::Identify | Self::Certified if connected => None,
-            Self::Identify | Self::Certified => Some(AFTER_DISCONNECT),
-            Self::Dialed => Some(Duration::from_secs(3600)),
+            Self::Discovered => Some(Duration::from_secs(10 * 60)),
+            Self::Identify | Self::Certified | Self::Dialed if connected => None,
+            Self::Identify | Self::Certified => Some(Duration::from_secs(15 * 60)),
+            Self::Dialed => Some(Duration::from_secs(60 * 60)),
             Self::Manual => None,
         }
     }
 
+    /// Whether an address of this source is kept while the peer is connected.
     const fn follows_connection(self) -> bool {
-        matches!(self, Self::Identify | Self::Certified)
+        matches!(self, Self::Identify | Self::Certified | Self::Dialed)
     }
 }
-
-const AFTER_DISCONNECT: Duration = Duration::from_secs(15 * 60);
 
 /// The longest address taken from others than the host, in bytes.
 const MAX_FOREIGN_LEN: usize = 256;
@@ -239,7 +238,8 @@ impl AddressBook {
             entry.connected = connected;
             for known in &mut entry.addresses {
                 if known.source.follows_connection() {
-                    known.expires = (!connected).then(|| now + AFTER_DISCONNECT);
+                    let lifetime = known.source.time_to_live(connected);
+                    known.expires = lifetime.map(|lifetime| now + lifetime);
                 }
             }
         });
@@ -443,13 +443,15 @@ mod tests {
             AddressSource::Identify,
         );
         book.expire(at(10_000));
-        assert_eq!(book.addresses(at(10_000), &who).len(), 2);
+        assert_eq!(book.addresses(at(10_000), &who).len(), 3);
         assert!(!book.replace(at(10_000), who, &[address(2)], AddressSource::Identify));
-        assert_eq!(book.addresses(at(10_000), &who), [address(2)]);
+        assert_eq!(book.addresses(at(10_000), &who), [address(9), address(2)]);
         book.set_connected(at(10_000), who, false);
         book.expire(at(10_899));
-        assert_eq!(book.len(), 1);
+        assert_eq!(book.addresses(at(10_899), &who).len(), 2);
         book.expire(at(10_900));
+        assert_eq!(book.addresses(at(10_900), &who), [address(9)]);
+        book.expire(at(13_600));
         assert_eq!(book.len(), 0);
     }
 

@@ -100,9 +100,9 @@ impl Sources {
             Some(network) => Some((network, self.spend(now, network, limits.rate_per_site)?)),
             None => None,
         };
-        self.set_full_at(source.address, address);
+        self.set_full_at(now, source.address, address);
         if let Some((network, at)) = site {
-            self.set_full_at(network, at);
+            self.set_full_at(now, network, at);
         }
         self.change(source, |count| {
             count.all = count.all.saturating_add(1);
@@ -169,7 +169,11 @@ impl Sources {
         Ok(after)
     }
 
-    fn set_full_at(&mut self, network: Network, at: Instant) {
+    fn set_full_at(&mut self, now: Instant, network: Network, at: Instant) {
+        if at <= now {
+            // Nothing is owed: there is no limit.
+            return;
+        }
         if let Some(old) = self.full_at.insert(network, at) {
             self.by_full_at.remove(&(old, network));
         }

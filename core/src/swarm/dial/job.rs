@@ -617,10 +617,14 @@ impl State {
         }
         self.jobs.starved.remove(&number);
         self.timers.clear(Timer::Job(number));
-        let timers = &mut self.timers;
+        let (timers, actions) = (&mut self.timers, &mut self.actions);
         self.jobs.lookups.retain(|lookup, (owner, _)| {
             if *owner == number {
                 timers.clear(Timer::Lookup(*lookup));
+                // The host need not look up what nobody waits for.
+                actions.retain(
+                    |action| !matches!(action, Action::Resolve { lookup: other, .. } if other == lookup),
+                );
             }
             *owner != number
         });

@@ -135,7 +135,10 @@ fn the_last_caller_to_leave_cancels_the_dial() {
 fn a_dial_cancelled_before_the_host_has_heard_of_it_leaves_no_action() {
     let mut node = Node::new();
     for _ in 0..100 {
-        let dial = node.swarm.dial(node.now, to(1, &[A])).unwrap();
+        let dial = node
+            .swarm
+            .dial(node.now, to(1, &[A, "/dns4/example.org/tcp/1"]))
+            .unwrap();
         node.swarm.cancel_dial(node.now, dial);
     }
     assert_eq!(node.actions(), []);
