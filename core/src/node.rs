@@ -45,6 +45,7 @@ use crate::{
     time::{Instant, earliest},
 };
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     string::String,
     vec::Vec,
@@ -90,7 +91,8 @@ struct Held {
 #[derive(Debug)]
 pub struct Node<P: Protocol> {
     swarm: Swarm<P>,
-    connections: BTreeMap<ConnectionId, Held>,
+    /// Boxed: a tree has room for many more than are in it.
+    connections: BTreeMap<ConnectionId, Box<Held>>,
     now: Instant,
     /// The connections' deadlines.
     timers: Timers<ConnectionId>,
@@ -201,7 +203,7 @@ impl<P: Protocol> Node<P> {
             connection: start.start(self.now),
             told: false,
         };
-        self.connections.insert(id, held);
+        self.connections.insert(id, Box::new(held));
         self.touched.insert(id);
         self.carry();
         id
@@ -424,9 +426,10 @@ impl<P: Protocol> Node<P> {
 
     /// Takes a connection's messages to the swarm, and notes what it wants.
     fn look_after(&mut self, id: ConnectionId) {
-        let Some(Held { connection, told }) = self.connections.get_mut(&id) else {
+        let Some(held) = self.connections.get_mut(&id) else {
             return;
         };
+        let Held { connection, told } = held.as_mut();
         while let Some(message) = connection.poll_message() {
             self.swarm.handle_message(self.now, id, message);
         }

@@ -10,6 +10,7 @@ use crate::{
     resource::{Lease, ScopeId},
 };
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -203,6 +204,10 @@ impl Outbox {
         } else if let Some(message) = self.queue.pop_front() {
             // Only these are reported as processed; of the others there is one of each.
             self.in_flight = self.in_flight.saturating_add(1);
+            if self.queue.is_empty() {
+                // Most connections are quiet most of the time.
+                self.queue = VecDeque::new();
+            }
             message
         } else {
             self.ended = self.ended || self.end.is_some();
@@ -236,7 +241,8 @@ fn len(bytes: &[u8]) -> u64 {
 /// All connections of a swarm, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    entries: BTreeMap<ConnectionId, Entry>,
+    /// Boxed: a tree has room for many more than are in it.
+    entries: BTreeMap<ConnectionId, Box<Entry>>,
     created: u64,
     /// Those with something in their outbox.
     ready: BTreeSet<ConnectionId>,
@@ -248,22 +254,22 @@ impl Connections {
     pub(super) fn insert(&mut self, entry: Entry) -> ConnectionId {
         let id = ConnectionId::new(self.created);
         self.created = self.created.saturating_add(1);
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Box::new(entry));
         id
     }
 
-    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Entry> {
+    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Box<Entry>> {
         self.ready.remove(&id);
         self.entries.remove(&id)
     }
 
     pub(super) fn get(&self, id: ConnectionId) -> Option<&Entry> {
-        self.entries.get(&id)
+        self.entries.get(&id).map(Box::as_ref)
     }
 
     /// For changes that put nothing into the outbox.
     pub(super) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(&id).map(Box::as_mut)
     }
 
     /// Changes a connection's outbox, and remembers whether there is something to take out of it.
@@ -287,7 +293,7 @@ impl Connections {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Entry)> {
-        self.entries.iter().map(|(id, entry)| (*id, entry))
+        self.entries.iter().map(|(id, entry)| (*id, entry.as_ref()))
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ConnectionId> + use<'_> {

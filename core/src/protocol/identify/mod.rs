@@ -211,7 +211,7 @@ struct Connection {
 pub struct Identify {
     config: Config,
     local: Local,
-    connections: BTreeMap<ConnectionId, Connection>,
+    connections: BTreeMap<ConnectionId, Box<Connection>>,
     exchanges: BTreeMap<StreamRef, Exchange>,
     /// Bytes of unfinished messages.
     waiting: usize,
@@ -538,7 +538,7 @@ impl Protocol for Identify {
                     no_push: false,
                     observed_reported: false,
                 };
-                self.connections.insert(connection, known);
+                self.connections.insert(connection, Box::new(known));
                 self.begin(connection, cx);
             }
             Input::ConnectionDown { connection, .. } => {

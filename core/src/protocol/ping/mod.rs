@@ -24,7 +24,7 @@ use crate::{
     swarm::{Context, Input, OpenStreamError, Protocol, StreamRef, Timers},
     time::Instant,
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use bytes::Bytes;
 use core::{fmt, time::Duration};
 use rand_core::Rng as _;
@@ -136,7 +136,7 @@ struct Pinger {
 #[derive(Debug, Default)]
 pub struct Ping {
     config: Config,
-    connections: BTreeMap<ConnectionId, Pinger>,
+    connections: BTreeMap<ConnectionId, Box<Pinger>>,
     /// Streams of peers' pings, with what could not be sent back yet.
     inbound: BTreeMap<StreamRef, Option<Bytes>>,
     timers: Timers<ConnectionId>,
@@ -329,7 +329,7 @@ impl Protocol for Ping {
                     failures: 0,
                     again: false,
                 };
-                self.connections.insert(connection, pinger);
+                self.connections.insert(connection, Box::new(pinger));
                 if self.config.automatic {
                     self.begin(connection, cx);
                 }
