@@ -92,6 +92,8 @@ pub struct Side {
     pub bytes_sent: usize,
     /// Everything it sent, for comparing runs.
     pub wire: Vec<u8>,
+    /// What the connections of its node share.
+    pub shared: Security,
 }
 
 /// Two connections and the pipe between them. Index 0 dialed, index 1 listened.
@@ -156,6 +158,37 @@ impl Setup {
     ///
     /// If the crypto backend does not work.
     pub fn side(&self, index: u64) -> Side {
+        let (start, shared) = self.start(index);
+        self.side_of(start.start(Instant::ZERO), shared)
+    }
+
+    /// A side made of a connection of this setup.
+    pub fn side_of(&self, connection: Connection, shared: Security) -> Side {
+        let entries = self.names.iter().map(|(name, kind)| InboundEntry {
+            name: ProtocolName::from_static(name),
+            accept: Accept::new(*kind).max_streams(u32::MAX).host_owned(),
+            owner: StreamOwner::Host,
+        });
+        Side {
+            connection,
+            events: vec![],
+            admits: true,
+            lends: None,
+            table: Arc::new(InboundTable::new(1, entries.collect())),
+            lease: self.lease,
+            sends: 0,
+            bytes_sent: 0,
+            wire: vec![],
+            shared,
+        }
+    }
+
+    /// A connection about to start: 0 dials, 1 listens. And the keys it shares with others of its node.
+    ///
+    /// # Panics
+    ///
+    /// If the crypto backend does not work.
+    pub fn start(&self, index: u64) -> (ConnectionStart, Security) {
         let seed =
             Seed::for_tests(self.seed).derive(if index == 0 { "dialer" } else { "listener" });
         let security = self.secure.security(&seed);
@@ -169,25 +202,10 @@ impl Setup {
             ConnectionId::new(index),
             point,
             Arc::new(self.config.clone()),
-            security,
+            security.clone(),
             seed.derive("connection"),
         );
-        let entries = self.names.iter().map(|(name, kind)| InboundEntry {
-            name: ProtocolName::from_static(name),
-            accept: Accept::new(*kind).max_streams(u32::MAX).host_owned(),
-            owner: StreamOwner::Host,
-        });
-        Side {
-            connection: start.start(Instant::ZERO),
-            events: vec![],
-            admits: true,
-            lends: None,
-            table: Arc::new(InboundTable::new(1, entries.collect())),
-            lease: self.lease,
-            sends: 0,
-            bytes_sent: 0,
-            wire: vec![],
-        }
+        (start, security)
     }
 
     /// Makes the pair; nothing has been sent yet.
@@ -292,6 +310,11 @@ impl Pair {
             progress |= self.drain(index);
         }
         (progress, false)
+    }
+
+    /// One turn of both hosts, without the passing of time; false if nothing happened.
+    pub fn turn_once(&mut self) -> bool {
+        self.turn(&mut |_| false).0
     }
 
     /// Runs until `done`, which may act as the application, jumping over idle time; false if the pair went quiet first.

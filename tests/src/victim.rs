@@ -40,7 +40,10 @@ impl Victim {
     /// A victim that has nothing done yet: 0 dials, 1 listens.
     pub fn new(setup: &Setup, index: u64) -> Self {
         let mut meter = Meter::default();
-        let side = meter.run(|| setup.side(index));
+        // What the connections of a node share is not theirs.
+        let (start, shared) = setup.start(index);
+        let connection = meter.run(|| start.start(Instant::ZERO));
+        let side = setup.side_of(connection, shared);
         let mut victim = Self {
             side,
             now: Instant::ZERO,
