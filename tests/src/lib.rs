@@ -3,6 +3,7 @@
 pub use drywire_counting as heap;
 
 pub mod hostile;
+pub mod model;
 pub mod pair;
 pub mod victim;
 

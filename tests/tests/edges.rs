@@ -305,8 +305,10 @@ fn nothing_is_told_after_closed() {
     pair.settle_for(SECOND * 10);
     assert!(pair.sides[1].connection.is_closed());
     assert_eq!(pair.read(1, inbound), (b"last words".to_vec(), Ok(true)));
-    assert!(pair.sides[1].connection.stream(inbound).is_none());
     pair.settle_for(SECOND);
+    pair.sides[1].connection.stream(inbound).unwrap().release();
+    pair.settle_for(SECOND);
+    assert!(pair.sides[1].connection.stream(inbound).is_none());
     let last = pair.sides[1].events.last().map(|(_, event)| event);
     assert!(matches!(last, Some(Event::Closed { .. })), "{last:?}");
 }

@@ -45,19 +45,19 @@ impl Connection {
         self.phase_deadline = Some(self.now + self.config.close_timeout);
         self.idle_deadline = None;
         self.deaf = !orderly;
-        self.session.drop_control();
         let places: Vec<usize> = self.session.iter().map(|(place, _)| place).collect();
         for place in places {
             let Some(stream) = self.session.stream(place) else {
                 continue;
             };
-            let owes = stream.queued() > 0 && stream.send_state() == yamux::SendState::FinQueued;
+            let owes = stream.send_state() == yamux::SendState::FinQueued;
             if !orderly || !owes {
                 self.session.silence(place);
             }
         }
+        self.session.drop_control();
         self.session.refuse_new();
-        if self.session.queued_bytes() == 0 {
+        if !orderly || self.owes_nothing() {
             self.session.go_away(go_away);
         }
     }
@@ -104,13 +104,18 @@ impl Connection {
             {
                 self.close_with(ConnectionError::ClosedByPeer, GoAway::Normal);
             }
-            Phase::Closing if self.session.queued_bytes() == 0 => self.say_go_away_once(),
+            Phase::Closing if self.owes_nothing() => self.say_go_away_once(),
             _ => {}
         }
         if self.open_wanted && self.is_open() && self.session.may_open().is_ok() {
             self.open_wanted = false;
             self.events.push_back(Event::StreamsAvailable);
         }
+    }
+
+    /// Whether every finished stream has sent all of its data, and its FIN.
+    fn owes_nothing(&self) -> bool {
+        self.session.queued_bytes() == 0 && !self.session.is_sending()
     }
 
     pub(super) fn say_go_away_once(&mut self) {

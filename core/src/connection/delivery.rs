@@ -184,7 +184,6 @@ impl Connection {
             && !stream.extra.detached
             && !core::mem::replace(&mut stream.extra.writable_queued, true)
         {
-            stream.extra.write_interest = false;
             self.events.push_back(Event::Writable {
                 stream: stream.extra.id,
             });

@@ -293,8 +293,11 @@ impl Stream<'_> {
             }
             StreamKind::Raw => false,
         };
-        if (room == 0 && len > 0) || !stream.extra.may_write() {
+        if !stream.extra.may_write() {
             stream.extra.write_interest = true;
+            return Err(WriteError::Blocked);
+        }
+        if room == 0 && len > 0 {
             if own == 0 {
                 session.want_space(self.place);
             } else if all == 0 {

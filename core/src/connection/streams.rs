@@ -94,7 +94,7 @@ pub(super) struct StreamExtra {
     /// Why it failed, once it has.
     pub(super) error: Option<StreamError>,
     pub(super) background: bool,
-    /// The owner waits for something to read / for room to write.
+    /// The owner waits for something to read / for the agreement, to write.
     pub(super) read_interest: bool,
     pub(super) write_interest: bool,
     pub(super) readable_queued: bool,
@@ -656,11 +656,9 @@ impl Connection {
         let id = extra.id;
         match extra.owner {
             _ if extra.detached => self.forget(place),
-            StreamOwner::Host if extra.end_seen => {
-                // Of a closed connection `Closed` was the last word.
-                if !self.is_closed() {
-                    self.events.push_back(Event::Finished { stream: id });
-                }
+            // A stream that has failed, with its connection or alone, has had its last word: the host lets go of it.
+            StreamOwner::Host if extra.end_seen && extra.error.is_none() => {
+                self.events.push_back(Event::Finished { stream: id });
                 self.forget(place);
             }
             StreamOwner::Protocol(_) if extra.remote_end_reported => {

@@ -17,7 +17,7 @@
 //!
 //! Each direction of a stream has a state of its own; the stream is gone when both are closed and everything was read.
 //!
-//! | we send \ state | `SynPending` | `AckPending` | `Open` | `FinQueued` | `FinSent` |
+//! | we send \ state | `SynPending` | `AckPending` | `Open` | `FinQueued` | `FinSent`, `Silenced` |
 //! |---|---|---|---|---|---|
 //! | first frame is sent | flags SYN, then `Open` | flags ACK, then `Open` | | FIN on the last data frame, then `FinSent` | |
 //! | write | queued | queued | queued | refused | refused |

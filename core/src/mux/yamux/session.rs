@@ -266,6 +266,12 @@ impl<X> Session<X> {
         self.outbox.queued
     }
 
+    /// Whether any stream has something to send now: data, or its FIN.
+    #[must_use]
+    pub const fn is_sending(&self) -> bool {
+        self.outbox.listed > 0
+    }
+
     /// Bytes written and not sent, over the streams marked with [`set_metered`](Self::set_metered).
     #[must_use]
     pub const fn metered_bytes(&self) -> usize {
@@ -480,7 +486,10 @@ impl<X> Session<X> {
         let Some(stream) = self.streams.get_mut(place) else {
             return;
         };
-        stream.send_state = SendState::FinSent;
+        if stream.send_state != SendState::FinSent {
+            stream.send_state = SendState::Silenced;
+        }
+        (stream.syn_pending, stream.ack_pending) = (false, false);
         let unsent = stream.send.len();
         stream.send.clear();
         let metered = stream.metered;
@@ -489,6 +498,14 @@ impl<X> Session<X> {
 
     /// Drops everything that waits to be sent but the streams' own data: nothing of it matters to a session that ends.
     pub fn drop_control(&mut self) {
+        let streams = &mut self.streams;
+        self.outbox.unlist_unless(|place| {
+            let Some(stream) = streams.get_mut(place) else {
+                return false;
+            };
+            stream.data_listed = stream.has_data_to_send();
+            stream.data_listed
+        });
         self.outbox.pongs.clear();
         self.outbox.resets.clear();
         self.round_trips.wanted = false;

@@ -15,6 +15,8 @@ pub enum SendState {
     FinQueued,
     /// FIN is on its way.
     FinSent,
+    /// The session ends: nothing more is sent.
+    Silenced,
 }
 
 /// What may still come from the peer.

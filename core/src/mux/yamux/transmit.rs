@@ -37,7 +37,7 @@ pub(super) struct Outbox {
     pub(super) control: VecDeque<usize>,
     /// Streams with data to send, by priority, the highest first.
     lanes: SmallVec<[Lane; 1]>,
-    listed: usize,
+    pub(super) listed: usize,
     /// Bytes in all send queues, and in those of metered streams.
     pub(super) queued: usize,
     pub(super) metered: usize,
@@ -79,6 +79,15 @@ impl Outbox {
         if let Some(at) = lane.places.iter().position(|listed| *listed == place) {
             lane.places.remove(at);
             self.listed = self.listed.saturating_sub(1);
+        }
+    }
+
+    /// Takes off the lists of data whatever has none.
+    pub(super) fn unlist_unless(&mut self, mut has_data: impl FnMut(usize) -> bool) {
+        self.listed = 0;
+        for lane in &mut self.lanes {
+            lane.places.retain(|place| has_data(*place));
+            self.listed = self.listed.saturating_add(lane.places.len());
         }
     }
 
