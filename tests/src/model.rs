@@ -156,9 +156,13 @@ struct End {
     /// `Failed`, `Finished` or `Reset` was told.
     terminal: bool,
     opened: bool,
-    /// Blocked, and not told since.
-    read_blocked: bool,
-    write_blocked: bool,
+    /// How often a call was blocked and not yet told of. An event may be on its way while another call is blocked, so that
+    /// it looks late; but there is never one more of them.
+    read_blocked: u32,
+    write_blocked: u32,
+    /// The last call was blocked, and nothing was told since.
+    waits_to_read: bool,
+    waits_to_write: bool,
     started_at: Instant,
 }
 
@@ -270,7 +274,8 @@ impl Model {
     }
 
     /// The `index`th stream, wrapping around, that `side` still has.
-    fn pick(&self, side: usize, index: usize) -> Option<usize> {
+    fn pick(&mut self, side: usize, index: usize) -> Option<usize> {
+        self.note_gone(side);
         let live: Vec<usize> = (0..self.streams.len())
             .filter(|n| {
                 let end = &self.streams[*n].ends[side];
@@ -278,6 +283,21 @@ impl Model {
             })
             .collect();
         live.get(index % live.len().max(1)).copied()
+    }
+
+    /// Streams may finish within any call; the event follows.
+    fn note_gone(&mut self, side: usize) {
+        for stream in &mut self.streams {
+            let end = &mut stream.ends[side];
+            if let Some(id) = end.id {
+                let gone = self.pair.sides[side].connection.stream(id).is_none();
+                assert!(
+                    gone || !end.gone || end.released_at.is_some(),
+                    "let go, and still there"
+                );
+                end.gone |= gone;
+            }
+        }
     }
 
     fn operation(&mut self, op: &Op) {
@@ -393,7 +413,8 @@ impl Model {
                 end.id = Some(id);
                 end.started_at = now;
                 // Before the first read nothing was refused, and yet the first data is told.
-                end.read_blocked = true;
+                end.read_blocked += 1;
+                end.waits_to_read = true;
                 assert!(self.by_id[side].insert(id, n).is_none(), "ids are new");
                 self.streams.push(stream);
             }
@@ -446,7 +467,10 @@ impl Model {
                 let early = side == stream.opener && !end.opened && !may_write_early;
                 assert!(!early, "nobody knows the protocol yet");
             }
-            Err(WriteError::Blocked) => end.write_blocked = true,
+            Err(WriteError::Blocked) => {
+                end.write_blocked += 1;
+                end.waits_to_write = true;
+            }
             Err(WriteError::Finished) => assert!(end.finished),
             Err(WriteError::Stream(error)) => self.justified(side, n, &error),
             Err(error) => panic!("{error:?}"),
@@ -522,7 +546,9 @@ impl Model {
                 false
             }
             Err(ReadError::Blocked) => {
-                self.streams[n].ends[side].read_blocked = true;
+                let end = &mut self.streams[n].ends[side];
+                end.read_blocked += 1;
+                end.waits_to_read = true;
                 false
             }
             Err(ReadError::Stream(error)) => {
@@ -549,7 +575,11 @@ impl Model {
             Ok(0) if buffer.is_empty() => {}
             Ok(0) => self.end_seen(side, n),
             Ok(count) => self.check_received(side, n, &buffer[..count]),
-            Err(ReadError::Blocked) => self.streams[n].ends[side].read_blocked = true,
+            Err(ReadError::Blocked) => {
+                let end = &mut self.streams[n].ends[side];
+                end.read_blocked += 1;
+                end.waits_to_read = true;
+            }
             Err(ReadError::Stream(error)) => self.justified(side, n, &error),
             Err(error) => panic!("{error:?}"),
         }
@@ -687,7 +717,8 @@ impl Model {
                 end.id = Some(stream);
                 end.started_at = self.pair.now;
                 end.opened = true;
-                end.read_blocked = true;
+                end.read_blocked += 1;
+                end.waits_to_read = true;
                 assert!(self.by_id[side].insert(stream, n).is_none());
             }
             Event::Opened { stream, protocol } => {
@@ -718,14 +749,18 @@ impl Model {
                 let end = &mut self.streams[n].ends[side];
                 // Events of streams let go may still have been on their way.
                 if !end.gone {
-                    assert!(std::mem::take(&mut end.read_blocked), "nobody was waiting");
+                    end.waits_to_read = false;
+                    let waiting = end.read_blocked.checked_sub(1);
+                    end.read_blocked = waiting.expect("somebody waits to read");
                 }
             }
             Event::Writable { stream } => {
                 let n = known(self, &stream);
                 let end = &mut self.streams[n].ends[side];
                 if !end.gone {
-                    assert!(std::mem::take(&mut end.write_blocked), "nobody was waiting");
+                    end.waits_to_write = false;
+                    let waiting = end.write_blocked.checked_sub(1);
+                    end.write_blocked = waiting.expect("somebody waits to write");
                 }
             }
             Event::StreamsAvailable => {}
@@ -747,35 +782,61 @@ impl Model {
             .any(|side| !side.connection.is_open())
     }
 
+    /// Reads all there is of one stream and, if everybody is done with that, finishes it; false if there is no stream.
+    fn wind_up(&mut self, side: usize, n: usize, finish: bool, moved: &mut bool) -> bool {
+        let now = self.now();
+        self.pair.sides[side].drain(now);
+        self.observe();
+        self.note_gone(side);
+        let end = &self.streams[n].ends[side];
+        if end.id.is_none() || end.gone {
+            return false;
+        }
+        let (waited, before) = (end.waits_to_read && !end.stopped, end.received);
+        let mut reads = 0;
+        while !self.streams[n].ends[side].gone && self.read(side, n, 1 << 20) {
+            reads += 1;
+            assert!(reads < 200_000, "endless");
+        }
+        let end = &self.streams[n].ends[side];
+        *moved |= end.received != before;
+        let untold = waited && (end.received != before || end.saw_end) && !end.aborted;
+        assert!(
+            !untold,
+            "{n}, side {side}: readable, and nobody was told: {end:?}"
+        );
+        if !finish || end.gone {
+            return true;
+        }
+        if end.aborted {
+            self.release(side, n);
+        } else if !end.finished {
+            assert!(
+                !end.waits_to_write || self.is_cut_short(),
+                "{n}, side {side}: writable, and nobody was told: {end:?}"
+            );
+            self.finish(side, n);
+        }
+        true
+    }
+
     /// Both applications read all there is and finish all there is, until nothing is left.
     fn finish_everything(&mut self) {
         self.pair.stall(0, false);
         self.pair.stall(1, false);
+        let (released, timeout) = (self.now(), self.config.negotiation_timeout);
         self.pair.limit = 256 * 1024;
+        let mut moved = true;
         for _ in 0..200 {
             self.pair.settle_for(Duration::from_millis(100));
             self.observe();
+            // First everything is read; when nothing moves any more, whoever waited to write has heard, and finishes.
+            let finish = !moved;
+            moved = false;
             let mut left = false;
             for side in [0, 1] {
                 for n in 0..self.streams.len() {
-                    let end = &self.streams[n].ends[side];
-                    if end.id.is_none() || end.gone {
-                        continue;
-                    }
-                    left = true;
-                    let mut reads = 0;
-                    while !self.streams[n].ends[side].gone && self.read(side, n, 1 << 20) {
-                        reads += 1;
-                        assert!(reads < 200_000, "endless");
-                    }
-                    let end = &self.streams[n].ends[side];
-                    if !end.gone && !end.finished && !end.aborted {
-                        self.finish(side, n);
-                    }
-                    let end = &self.streams[n].ends[side];
-                    if !end.gone && end.aborted {
-                        self.release(side, n);
-                    }
+                    left |= self.wind_up(side, n, finish, &mut moved);
                 }
             }
             if !left {
@@ -809,6 +870,12 @@ impl Model {
             if !a.aborted && !b.aborted && stream.offer != Offer::Unknown {
                 for (end, other) in [(a, b), (b, a)] {
                     let heard = other.id.is_some();
+                    // Nobody waits for ever for a peer on a stream that was let go.
+                    let gave_up = end.released_at.is_some()
+                        && released + Duration::from_secs(1) - end.started_at >= timeout;
+                    if gave_up {
+                        continue;
+                    }
                     let expected = end.finished && !other.stopped && other.released_at.is_none();
                     assert!(!expected || !heard || other.received == end.written, "{n}");
                     assert!(heard || end.id.is_none(), "never arrived: {n} {stream:?}");

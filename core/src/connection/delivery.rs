@@ -182,6 +182,7 @@ impl Connection {
     pub(super) fn notify_writable(&mut self, place: usize) {
         if let Some(stream) = self.session.stream_mut(place)
             && !stream.extra.detached
+            && stream.extra.error.is_none()
             && !core::mem::replace(&mut stream.extra.writable_queued, true)
         {
             self.events.push_back(Event::Writable {

@@ -346,7 +346,12 @@ impl Connection {
         let start = out.len();
         out.append(&mut self.upgrade_out);
         if matches!(self.phase, Phase::Established | Phase::Closing) {
-            self.transmit_frames(out, start.saturating_add(limit));
+            let end = start.saturating_add(limit);
+            self.transmit_frames(out, end);
+            // What was listed had nothing to send any more, and thereby GoAway has become due.
+            if out.len() == start && matches!(self.phase, Phase::Closing) {
+                self.transmit_frames(out, end);
+            }
         }
         if out.len() > start {
             self.note_traffic();
