@@ -1,5 +1,6 @@
 //! What the core costs from the application's bytes to the wire's and back: both ends together, no sockets.
 
+use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use drywire::crypto::Provider;
 use drywire_micro_benches::{Nodes, providers};
@@ -34,6 +35,13 @@ fn bulk(c: &mut Criterion) {
                 b.iter(|| ends.bulk(stream, 4 * MIB, &data));
             });
         }
+        let mut ends = nodes.connected();
+        let stream = ends.open();
+        let data = Bytes::from(vec![7; 65_536]);
+        ends.bulk_shared(stream, 16 * MIB, &data);
+        group.bench_function(format!("{kind}/shared-65536"), |b| {
+            b.iter(|| ends.bulk_shared(stream, 4 * MIB, &data));
+        });
     }
 }
 

@@ -1,5 +1,6 @@
 //! Two connections that pass bytes by hand: no socket, no task, no virtual network between what is measured.
 
+use bytes::Bytes;
 use drywire::{
     connection::{
         Accept, Config, ConnectedPoint, Connection, ConnectionId, ConnectionStart, Event,
@@ -103,6 +104,7 @@ impl Nodes {
             connections,
             table: self.table.clone(),
             wire: Vec::with_capacity(TRANSMIT_LIMIT + 65_536),
+            buffer: vec![0; 65_536],
             now: Instant::ZERO,
         }
     }
@@ -125,6 +127,7 @@ pub struct Ends {
     pub connections: [Connection; 2],
     table: Arc<InboundTable>,
     wire: Vec<u8>,
+    buffer: Vec<u8>,
     now: Instant,
 }
 
@@ -208,8 +211,20 @@ impl Ends {
         }
     }
 
-    /// Reads and drops all there is; how many bytes that was.
+    /// Reads all there is into a buffer, as `AsyncRead` does; how many bytes that was.
     pub fn read(&mut self, end: usize, stream: StreamId) -> usize {
+        let mut count = 0;
+        while let Some(mut stream) = self.connections[end].stream(stream)
+            && let Ok(read) = stream.read_into(&mut self.buffer)
+            && read > 0
+        {
+            count += read;
+        }
+        count
+    }
+
+    /// Takes all there is as chunks, without copying them; how many bytes that was.
+    pub fn take(&mut self, end: usize, stream: StreamId) -> usize {
         let mut count = 0;
         while let Some(mut stream) = self.connections[end].stream(stream)
             && let Ok(Some(bytes)) = stream.read(usize::MAX)
@@ -234,11 +249,12 @@ impl Ends {
                 continue;
             };
             loop {
-                match stream.read(usize::MAX) {
-                    Ok(Some(mut bytes)) => {
-                        stream.write_bytes(&mut bytes).expect("room");
+                match stream.read_into(&mut self.buffer) {
+                    Ok(0) => break stream.finish().expect("alive"),
+                    Ok(count) => {
+                        let count_back = stream.write(&self.buffer[..count]).expect("room");
+                        assert_eq!(count_back, count, "room for all of it");
                     }
-                    Ok(None) => break stream.finish().expect("alive"),
                     Err(_) => break,
                 }
             }
@@ -294,26 +310,54 @@ impl Ends {
         assert_eq!(self.drain(), message.len() * streams.len());
     }
 
-    /// `total` bytes from the dialer to the listener on one stream, written in pieces of `piece`.
+    /// `total` bytes from the dialer to the listener on one stream, written in pieces of `piece` and read into a buffer.
     ///
     /// # Panics
     ///
     /// If nothing moves any more.
     pub fn bulk(&mut self, stream: StreamId, total: usize, piece: &[u8]) {
+        self.transfer(total, Self::read, |ends, left| {
+            ends.write(0, stream, &piece[..piece.len().min(left)])
+        });
+    }
+
+    /// The same with chunks that are shared instead of copied, at both ends.
+    ///
+    /// # Panics
+    ///
+    /// If nothing moves any more.
+    pub fn bulk_shared(&mut self, stream: StreamId, total: usize, piece: &Bytes) {
+        self.transfer(total, Self::take, |ends, left| {
+            let mut piece = piece.slice(..piece.len().min(left));
+            let mut stream = ends.connections[0].stream(stream).expect("exists");
+            match stream.write_bytes(&mut piece) {
+                Ok(count) => count,
+                Err(WriteError::Blocked) => 0,
+                Err(error) => panic!("{error}"),
+            }
+        });
+    }
+
+    fn transfer(
+        &mut self,
+        total: usize,
+        read: fn(&mut Self, usize, StreamId) -> usize,
+        mut write: impl FnMut(&mut Self, usize) -> usize,
+    ) {
         let (mut written, mut received) = (0, 0);
         while received < total {
             let before = written + received;
             while written < total {
-                let count = self.write(0, stream, &piece[..piece.len().min(total - written)]);
-                written += count;
-                if count < piece.len() {
+                let count = write(self, total - written);
+                if count == 0 {
                     break;
                 }
+                written += count;
             }
             self.carry(0);
             while let Some(event) = self.connections[1].poll_event() {
                 if let Event::Inbound { stream, .. } | Event::Readable { stream } = event {
-                    received += self.read(1, stream);
+                    received += read(self, 1, stream);
                 }
             }
             self.carry(1);

@@ -251,6 +251,15 @@ struct Chunk {
     allocation: Option<u64>,
 }
 
+impl Chunk {
+    const fn own(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            allocation: None,
+        }
+    }
+}
+
 /// What a stream has received and its owner has not read.
 #[derive(Debug, Default)]
 pub struct ReceiveQueue {
@@ -308,7 +317,14 @@ impl ReceiveQueue {
     /// The next piece of at most `max` bytes, without a copy; `None` if nothing waits.
     pub fn pop(&mut self, max: usize, held: &mut HeldMemory) -> Option<Bytes> {
         if self.chunks.is_empty() {
-            self.close_gathered();
+            let mut piece = self.take_gathered()?;
+            if piece.len() > max {
+                let rest = piece.split_off(max);
+                self.chunks.push_back(Chunk::own(rest));
+            }
+            held.sub(piece.len());
+            self.len = self.len.saturating_sub(piece.len());
+            return Some(piece);
         }
         let front = self.chunks.front_mut()?;
         let piece = if front.bytes.len() > max {
@@ -368,10 +384,7 @@ impl ReceiveQueue {
             self.read_into(&mut joined, held);
             held.add(wanted);
             self.len = self.len.saturating_add(wanted);
-            self.chunks.push_front(Chunk {
-                bytes: joined.into(),
-                allocation: None,
-            });
+            self.chunks.push_front(Chunk::own(joined.into()));
         }
         self.front()
     }
@@ -436,16 +449,20 @@ impl ReceiveQueue {
     }
 
     fn close_gathered(&mut self) {
+        if let Some(bytes) = self.take_gathered() {
+            self.chunks.push_back(Chunk::own(bytes));
+        }
+    }
+
+    /// What was gathered and is not read; `None` if that is nothing.
+    fn take_gathered(&mut self) -> Option<Bytes> {
         if self.gathered.is_empty() {
-            return;
+            return None;
         }
         let mut bytes = Bytes::from(core::mem::take(&mut self.gathered));
         bytes.advance(self.read.min(bytes.len()));
         self.read = 0;
-        self.chunks.push_back(Chunk {
-            bytes,
-            allocation: None,
-        });
+        Some(bytes)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         yamux::{SendState, StreamState},
     },
 };
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use core::fmt;
 
 /// Why nothing could be read.
@@ -170,8 +170,7 @@ impl Stream<'_> {
         self.write_prefix(count);
         self.connection
             .session
-            .write_shared(self.place, data.slice(..count));
-        data.advance(count);
+            .write_shared(self.place, data.split_to(count));
         self.connection.note_write();
         Ok(count)
     }

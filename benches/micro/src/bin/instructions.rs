@@ -4,6 +4,7 @@
 //! and prints the difference for one. With a word it does so for the operations whose names contain it. With a name and a
 //! count it just does that: to look closer, run this under `valgrind --tool=callgrind` or `perf record`.
 
+use bytes::Bytes;
 use drywire::{connection::StreamId, crypto::Provider};
 use drywire_micro_benches::{Ends, Nodes};
 use std::{env, hint::black_box, process::Command};
@@ -62,6 +63,11 @@ const OPERATIONS: &[Operation] = &[
         run: |nodes, count| bulk(nodes, 64, count),
     },
     Operation {
+        name: "bulk-1MiB-shared-65536",
+        count: 10,
+        run: bulk_shared,
+    },
+    Operation {
         name: "establish",
         count: 10,
         run: establish,
@@ -105,6 +111,14 @@ fn bulk(mut nodes: Nodes, piece: usize, count: u64) {
     // Long enough for buffers and windows to have grown.
     ends.bulk(stream, 8 << 20, &data);
     (0..count).for_each(|_| ends.bulk(stream, 1 << 20, &data));
+}
+
+fn bulk_shared(mut nodes: Nodes, count: u64) {
+    let mut ends = nodes.connected();
+    let stream = ends.open();
+    let data = Bytes::from(vec![7; 65_536]);
+    ends.bulk_shared(stream, 8 << 20, &data);
+    (0..count).for_each(|_| ends.bulk_shared(stream, 1 << 20, &data));
 }
 
 fn establish(mut nodes: Nodes, count: u64) {

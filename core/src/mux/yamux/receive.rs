@@ -79,6 +79,13 @@ impl<X: Default> Session<X> {
         self.check_provoked(now)?;
         loop {
             let notice = match &mut self.decoding {
+                Decoding::Header { filled: 0, .. } if input.as_slice().len() >= Header::LEN => {
+                    // Most headers come whole.
+                    let bytes = input.as_slice().first_chunk().copied();
+                    let header = Header::decode(bytes.unwrap_or_default())?;
+                    input.advance(Header::LEN);
+                    self.handle_header(now, header)?
+                }
                 Decoding::Header { bytes, filled } => {
                     let wanted = Header::LEN.saturating_sub(*filled);
                     let available = input.as_slice();
@@ -109,7 +116,9 @@ impl<X: Default> Session<X> {
                     finished.and_then(|place| self.handle_fin(place))
                 }
                 Decoding::Body {
-                    place, remaining, ..
+                    place,
+                    remaining,
+                    finish,
                 } => {
                     let count = usize::try_from(*remaining)
                         .unwrap_or(usize::MAX)
@@ -118,7 +127,10 @@ impl<X: Default> Session<X> {
                         return Ok(None);
                     }
                     *remaining = remaining.saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
-                    let place = *place;
+                    let (place, done) = (*place, *remaining == 0 && !*finish);
+                    if done {
+                        self.decoding = Decoding::default();
+                    }
                     self.handle_payload(place, input, count)
                 }
             };
