@@ -22,7 +22,8 @@ processor and on current-thread runtimes, do the same work for each implementati
 (user and system) of both processes, or memory of the server.
 
 side-by-side [WORK..]       all work otherwise
-    --subjects A,B,..       who is compared; the first is what the others are compared with. CLIENT:SERVER mixes two
+    --subjects A,B,..       who is compared, libp2p,drywire otherwise; the first is what the others are compared with.
+                            CLIENT:SERVER mixes two
     --runs N                runs of each, 5 otherwise
     --size-mib N            of bulk work, 1024 otherwise (after a warm-up of 64)
     --scale F               multiplies the number of operations, connections and streams
@@ -131,11 +132,11 @@ fn parse(words: &[String]) -> Result<Arguments, String> {
         arguments.works = Work::ALL.to_vec();
     }
     if arguments.subjects.is_empty() {
-        let all = Implementation::ALL.map(|implementation| Subject {
+        let both = Implementation::DEFAULT.map(|implementation| Subject {
             client: implementation,
             server: implementation,
         });
-        arguments.subjects = all.to_vec();
+        arguments.subjects = both.to_vec();
     }
     Ok(arguments)
 }

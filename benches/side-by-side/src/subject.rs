@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+#[cfg(feature = "aws-lc-rs")]
+use drywire_interop::Crypto;
 use drywire_interop::Options;
 
 /// An implementation and how it is set up.
@@ -10,27 +12,53 @@ pub(crate) enum Implementation {
     Libp2p,
     /// rust-libp2p with `V1Lazy` negotiation of streams, its nearest to an optimistic stream.
     Libp2pLazy,
+    Drywire,
+    /// drywire, whose bulk data moves as `Bytes`.
+    DrywireBytes,
+    /// drywire with AWS-LC's cryptography.
+    #[cfg(feature = "aws-lc-rs")]
+    DrywireAwsLc,
 }
 
 impl Implementation {
-    pub(crate) const ALL: [Self; 2] = [Self::Libp2p, Self::Libp2pLazy];
+    pub(crate) const ALL: &'static [Self] = &[
+        Self::Libp2p,
+        Self::Libp2pLazy,
+        Self::Drywire,
+        Self::DrywireBytes,
+        #[cfg(feature = "aws-lc-rs")]
+        Self::DrywireAwsLc,
+    ];
+
+    /// Who is compared unless the command line says otherwise.
+    pub(crate) const DEFAULT: [Self; 2] = [Self::Libp2p, Self::Drywire];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Libp2p => "libp2p",
             Self::Libp2pLazy => "libp2p-lazy",
+            Self::Drywire => "drywire",
+            Self::DrywireBytes => "drywire-bytes",
+            #[cfg(feature = "aws-lc-rs")]
+            Self::DrywireAwsLc => "drywire-aws-lc",
         }
     }
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .find(|implementation| implementation.name() == name)
     }
 
     pub(crate) fn options(self) -> Options {
         Options {
             lazy_negotiation: self == Self::Libp2pLazy,
+            #[cfg(feature = "aws-lc-rs")]
+            crypto: match self {
+                Self::DrywireAwsLc => Crypto::AwsLc,
+                _ => Crypto::Default,
+            },
             ..Options::bare()
         }
     }
@@ -42,6 +70,14 @@ macro_rules! with_peer {
         match $implementation {
             Implementation::Libp2p | Implementation::Libp2pLazy => {
                 $function::<drywire_interop::Libp2pPeer>($($argument),*)
+            }
+            Implementation::Drywire => $function::<drywire_interop::DrywirePeer>($($argument),*),
+            Implementation::DrywireBytes => {
+                $function::<drywire_interop::DrywireBytesPeer>($($argument),*)
+            }
+            #[cfg(feature = "aws-lc-rs")]
+            Implementation::DrywireAwsLc => {
+                $function::<drywire_interop::DrywirePeer>($($argument),*)
             }
         }
     };

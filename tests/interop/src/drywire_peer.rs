@@ -28,7 +28,7 @@ use drywire_engine::{
 use drywire_tokio::TokioRuntime;
 use tokio::sync::oneshot;
 
-use crate::peer::{Error, Identified, Options, Peer};
+use crate::peer::{Crypto, Error, Identified, Options, Peer, Transfer};
 
 /// Events that wait for the task that reads them.
 const EVENTS: usize = 4096;
@@ -88,8 +88,24 @@ struct Asked {
 type Reply<T> = oneshot::Sender<Result<T, Error>>;
 
 impl DrywirePeer {
-    /// Starts a node with this crypto backend.
-    pub fn start_with(options: Options, crypto: Provider) -> Result<Self, Error> {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        lock(&self.asked)
+    }
+
+    fn is_connected(&self, peer: &PeerId) -> bool {
+        self.host.with(|_, cx| cx.is_connected(peer))
+    }
+}
+
+impl Transfer for Stream {}
+
+impl Peer for DrywirePeer {
+    const NAME: &'static str = "drywire";
+    type Id = PeerId;
+    type Stream = Stream;
+    type Incoming = IncomingStreams;
+
+    fn start(options: Options) -> Result<Self, Error> {
         let runtime = TokioRuntime::current().map_err(node)?;
         let protocols = Protocols {
             ping: Maybe(options.ping.then(ping_on_demand)),
@@ -99,7 +115,7 @@ impl DrywirePeer {
                 identify::Identify::new(config)
             })),
         };
-        let builder = Host::builder(runtime, protocols).config(config(&options, crypto));
+        let builder = Host::builder(runtime, protocols).config(config(&options));
         let builder = match &options.secret {
             Some(secret) => builder.keypair(Keypair::from_ed25519_secret(secret)),
             None => builder,
@@ -113,25 +129,6 @@ impl DrywirePeer {
             asked,
             accept,
         })
-    }
-
-    fn asked(&self) -> MutexGuard<'_, Asked> {
-        lock(&self.asked)
-    }
-
-    fn is_connected(&self, peer: &PeerId) -> bool {
-        self.host.with(|_, cx| cx.is_connected(peer))
-    }
-}
-
-impl Peer for DrywirePeer {
-    const NAME: &'static str = "drywire";
-    type Id = PeerId;
-    type Stream = Stream;
-    type Incoming = IncomingStreams;
-
-    fn start(options: Options) -> Result<Self, Error> {
-        Self::start_with(options, Provider::default())
     }
 
     fn id(&self) -> PeerId {
@@ -277,8 +274,13 @@ fn count(options: &Options) -> u32 {
 }
 
 /// Tests and benchmarks have many nodes on one machine, and more streams than a node of the public network would allow.
-fn config(options: &Options, crypto: Provider) -> Config {
+fn config(options: &Options) -> Config {
     const CONNECTIONS: u32 = 4096;
+    let crypto = match options.crypto {
+        Crypto::Default => Provider::default(),
+        #[cfg(feature = "aws-lc-rs")]
+        Crypto::AwsLc => Provider::aws_lc_rs(),
+    };
     let streams = count(options);
     let mut config = Config::new(SecurityConfig::Noise(crypto));
     let connection = &mut config.connection;
@@ -296,6 +298,8 @@ fn config(options: &Options, crypto: Provider) -> Config {
     let resources = &mut config.resources;
     resources.connection.streams = 2 * streams;
     resources.peer = Lease::new(resources.peer.bytes, 4 * streams);
+    let all = CONNECTIONS * resources.initial.streams;
+    resources.node = Lease::new(1 << 30, all + resources.peer.streams);
     config
 }
 

@@ -6,11 +6,13 @@
 //!
 //! [`programs`] holds the stream programs that both sides speak (`/echo/1.0.0`, `/perf/1.0.0`, ..), server and client.
 
+pub mod drywire_bytes;
 pub mod drywire_peer;
 pub mod peer;
 pub mod programs;
 pub mod rust_libp2p;
 
+pub use drywire_bytes::DrywireBytesPeer;
 pub use drywire_peer::DrywirePeer;
-pub use peer::{Error, Identified, Options, Peer};
+pub use peer::{Crypto, Error, Identified, Options, Peer, Transfer};
 pub use rust_libp2p::Libp2pPeer;

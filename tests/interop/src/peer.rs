@@ -2,7 +2,8 @@
 
 use std::{fmt, future::Future, io, str::FromStr, time::Duration};
 
-use futures::{AsyncRead, AsyncWrite, Stream};
+use bytes::Bytes;
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Stream};
 
 /// How to start a node. Everything that could differ between implementations by default is said here, so that two
 /// implementations run under the same rules.
@@ -25,8 +26,21 @@ pub struct Options {
     /// Send the stream's first data together with the proposal of its protocol even in [`Peer::open`]. Only for
     /// implementations where this is a property of the node (rust-libp2p's `V1Lazy`).
     pub lazy_negotiation: bool,
+    /// Whose cryptography to use, where the implementation leaves the choice.
+    pub crypto: Crypto,
     /// Streams of one protocol that wait to be taken from [`Peer::accept`]; more are reset.
     pub accept_backlog: usize,
+}
+
+/// Whose cryptography a node uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Crypto {
+    /// Whatever the implementation takes by itself.
+    #[default]
+    Default,
+    /// AWS-LC.
+    #[cfg(feature = "aws-lc-rs")]
+    AwsLc,
 }
 
 impl Default for Options {
@@ -40,6 +54,7 @@ impl Default for Options {
             max_streams: 512,
             idle_timeout: Duration::from_secs(60),
             lazy_negotiation: false,
+            crypto: Crypto::Default,
             accept_backlog: 4096,
         }
     }
@@ -122,6 +137,20 @@ impl From<io::Error> for Error {
     }
 }
 
+/// A stream and how the programs move data over it: with `AsyncRead` and `AsyncWrite`, unless it has a better way.
+pub trait Transfer: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Writes all of `data`.
+    fn send(&mut self, data: Bytes) -> impl Future<Output = io::Result<()>> + Send {
+        async move { self.write_all(&data).await }
+    }
+
+    /// Receives something, at most as much as `buffer` is long; how much it was, 0 at the end. What was received need
+    /// not be in `buffer`.
+    fn receive(&mut self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send {
+        async move { self.read(buffer).await }
+    }
+}
+
 /// A running node of some libp2p implementation. Clones are handles of the same node; dropping the last one ends it.
 ///
 /// All methods must be called inside a tokio runtime.
@@ -138,7 +167,7 @@ pub trait Peer: Clone + Send + Sync + 'static {
         + Sync
         + 'static;
     /// A stream. Closing it ends our writing half; dropping it before that resets it.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Transfer;
     /// The inbound streams of one protocol. Dropping it stops serving the protocol.
     type Incoming: Stream<Item = (Self::Id, Self::Stream)> + Unpin + Send + 'static;
 

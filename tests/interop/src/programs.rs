@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt, future};
 
-use crate::peer::{Error, Peer};
+use crate::peer::{Error, Peer, Transfer};
 
 /// Returns the bytes it receives, until the end of the input; then closes.
 pub const ECHO: &str = "/echo/1.0.0";
@@ -78,7 +79,7 @@ pub async fn echo_server<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io
 }
 
 /// The server of [`PERF`].
-pub async fn perf_server<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
+pub async fn perf_server<S: Transfer>(mut stream: S) -> io::Result<()> {
     let mut length = [0; 8];
     stream.read_exact(&mut length).await?;
     sink_input(&mut stream).await?;
@@ -87,7 +88,7 @@ pub async fn perf_server<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io
 }
 
 /// The server of [`SINK`]; returns how many bytes came.
-pub async fn sink_server<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<u64> {
+pub async fn sink_server<S: Transfer>(mut stream: S) -> io::Result<u64> {
     let count = sink_input(&mut stream).await?;
     stream.close().await?;
     Ok(count)
@@ -101,11 +102,11 @@ async fn hold_server<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) -> io::R
 }
 
 /// Reads and drops all input; returns how many bytes came.
-pub async fn sink_input<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<u64> {
+pub async fn sink_input<S: Transfer>(stream: &mut S) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut total = 0;
     loop {
-        match stream.read(&mut buffer).await? {
+        match stream.receive(&mut buffer).await? {
             0 => return Ok(total),
             count => total += count as u64,
         }
@@ -113,16 +114,12 @@ pub async fn sink_input<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<u64>
 }
 
 /// Sends `count` bytes in writes of `chunk`, without flushing.
-pub async fn send<S: AsyncWrite + Unpin>(
-    stream: &mut S,
-    count: u64,
-    chunk: usize,
-) -> io::Result<()> {
-    let data = vec![0x5a; chunk];
+pub async fn send<S: Transfer>(stream: &mut S, count: u64, chunk: usize) -> io::Result<()> {
+    let data = Bytes::from(vec![0x5a; chunk]);
     let mut left = count;
     while left > 0 {
         let now = left.min(chunk as u64) as usize;
-        stream.write_all(&data[..now]).await?;
+        stream.send(data.slice(..now)).await?;
         left -= now as u64;
     }
     Ok(())
@@ -138,7 +135,7 @@ pub struct PerfTimes {
 }
 
 /// The client of [`PERF`]: sends `upload` bytes in writes of `chunk`, and expects exactly `download` bytes back.
-pub async fn perf<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn perf<S: Transfer>(
     mut stream: S,
     upload: u64,
     download: u64,

@@ -24,7 +24,7 @@ use libp2p::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::peer::{Error, Identified, Options, Peer};
+use crate::peer::{Error, Identified, Options, Peer, Transfer};
 
 mod streams;
 
@@ -75,6 +75,8 @@ impl Libp2pPeer {
         answer.await.map_err(|_| gone())?
     }
 }
+
+impl Transfer for Stream {}
 
 impl Peer for Libp2pPeer {
     const NAME: &'static str = "libp2p";
