@@ -1,6 +1,8 @@
 //! The examples run, and are as short as they are meant to be.
 #![cfg(feature = "ring")]
 
+#![allow(clippy::unwrap_used)]
+
 use std::{env, fs, path::Path, process::Command};
 
 /// Runs an example. Cargo has built it beside this test, unless it was asked for this test alone.

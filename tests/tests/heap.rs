@@ -364,12 +364,10 @@ fn a_closed_connection_gives_everything_back() {
             let Couple {
                 sides, mut meters, ..
             } = couple;
-            let mut index = 0;
-            for side in sides {
+            for (index, side) in sides.into_iter().enumerate() {
                 // The list of events, and the shared configuration, are not the connection's.
                 let Side { connection, .. } = side;
                 meters[index].run(|| drop(connection));
-                index += 1;
             }
             println!(
                 "{:?}, dropped: {:?}",
