@@ -56,14 +56,14 @@ pub(crate) struct Driver<R: Runtime> {
     flags: Flags,
     /// Times to let others run before the second half; `None` in the first half.
     yields: Option<u8>,
+    /// How often this turn has let others run for a reason of its own.
+    rounds: u8,
     /// Writing failed: what was received before is still taken in, then the connection is lost for this reason.
     lost: Option<String>,
 }
 
 #[derive(Default)]
 struct Flags {
-    /// The timer fired and the connection has not been told.
-    fired: bool,
     /// Reading stopped on its budget: there is no armed readiness.
     read_more: bool,
     /// The peer's end or an error was seen: there is nothing more to read.
@@ -82,8 +82,13 @@ struct Found {
     wakers: Vec<Waker>,
     inbound: Vec<(StreamId, ProtocolName)>,
     messages: Vec<FromConnection>,
+    /// The peer was admitted. Whoever dialed it is told by the swarm.
+    established: bool,
 }
 
+/// In one turn, others are let run for so many reasons before it transmits: for what the peer sent, and for what the swarm
+/// said to that.
+const MAX_ROUNDS: u8 = 2;
 /// What is kept of the lists of [`Found`] between turns.
 const KEPT: usize = 16;
 
@@ -93,7 +98,7 @@ impl Found {
     fn yields(&self) -> Option<u8> {
         if !self.inbound.is_empty() {
             Some(1)
-        } else if !self.wakers.is_empty() || !self.messages.is_empty() {
+        } else if self.established || !self.wakers.is_empty() || !self.messages.is_empty() {
             Some(0)
         } else {
             None
@@ -128,34 +133,81 @@ impl<R: Runtime> Driver<R> {
             found: Found::default(),
             flags: Flags::default(),
             yields: None,
+            rounds: 0,
             lost: None,
         }
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.notify.take(cx);
+        let same_task = self.shared.notify.take(cx);
         if self.flags.lingering {
             return self.linger(cx);
         }
-        let now = self.runtime.now();
-        let yielded = self.yields.is_some();
+        if !same_task {
+            // The timer would wake another task. The socket is asked in every turn anyway.
+            let _ = self.timer.poll(cx);
+        }
         match self.yields {
             None => {
+                let now = self.runtime.now();
+                self.rounds = 0;
                 self.input(now, cx);
-                let yields = self.found.yields();
-                self.hand_out();
-                if yields.is_some() && self.out.is_empty() {
-                    self.yields = yields;
-                    return self.run_again(cx);
+                if self.let_others_run(cx) {
+                    return Poll::Pending;
                 }
+                self.output(now, cx, false)
             }
-            Some(0) => self.yields = None,
+            Some(0) => {
+                self.yields = None;
+                let now = self.runtime.now();
+                // What the others did may be an answer of the swarm, which wakes others in turn: an admission, the task
+                // that dialed.
+                if self.answers(now) && self.let_others_run(cx) {
+                    return Poll::Pending;
+                }
+                self.output(now, cx, true)
+            }
             Some(left) => {
                 self.yields = Some(left.saturating_sub(1));
-                return self.run_again(cx);
+                self.run_again(cx)
             }
         }
-        self.output(now, cx, yielded)
+    }
+
+    /// Hands out what was found; whether others are to run before this turn transmits. While the socket is full there is
+    /// nothing to wait for.
+    fn let_others_run(&mut self, cx: &mut Context<'_>) -> bool {
+        let yields = self.found.yields();
+        let established = core::mem::take(&mut self.found.established);
+        self.hand_out();
+        self.yields = yields.filter(|_| self.out.is_empty() && self.rounds < MAX_ROUNDS);
+        self.rounds = self.rounds.saturating_add(1);
+        if self.yields.is_none() {
+            return false;
+        }
+        self.shared.notify.mark();
+        if established {
+            // Who dialed may be the runtime's main task; what it says first saves a message, which is worth waiting longer.
+            self.runtime.yield_now(cx);
+        } else {
+            cx.waker().wake_by_ref();
+        }
+        true
+    }
+
+    /// Takes in what the swarm has said while others ran; whether it has said anything.
+    fn answers(&mut self, now: Instant) -> bool {
+        let messages = self.shared.take_inbox();
+        if messages.is_empty() {
+            return false;
+        }
+        let shared = self.shared.clone();
+        let mut state = lock(&shared.state);
+        for message in messages {
+            state.connection.handle_message(now, message);
+        }
+        self.drain(&mut state);
+        true
     }
 
     /// The first half: takes in what has come.
@@ -163,7 +215,7 @@ impl<R: Runtime> Driver<R> {
         let shared = self.shared.clone();
         let mut state = lock(&shared.state);
         self.take_messages(now, &mut state);
-        if core::mem::take(&mut self.flags.fired) || self.timer.poll(cx).is_ready() {
+        if self.armed.is_some_and(|armed| armed <= now) {
             self.armed = None;
             state.connection.handle_timeout(now);
         }
@@ -245,6 +297,7 @@ impl<R: Runtime> Driver<R> {
                 again |= self.pipe.poll_readable(cx).is_ready();
             }
             let deadline = state.connection.poll_timeout();
+            again |= self.armed.is_some_and(|armed| armed <= now);
             // What the timer is, or is about to be, armed for.
             state.wakes_at = earliest(self.armed, deadline).unwrap_or(Instant::FAR_FUTURE);
             (deadline, state.connection.is_closed())
@@ -261,7 +314,7 @@ impl<R: Runtime> Driver<R> {
             Written::Blocked => false,
             Written::Failed => true,
         };
-        again |= self.arm(deadline, yielded, cx);
+        again |= self.arm(now, deadline, cx);
         if again {
             self.run_again(cx)
         } else {
@@ -274,11 +327,16 @@ impl<R: Runtime> Driver<R> {
     /// overtake the last words.
     fn begin_lingering(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
         self.end();
-        if !self.flags.shutdown_wanted || self.flags.read_closed {
+        if !self.flags.shutdown_wanted {
             return Poll::Ready(());
         }
         self.flags.lingering = true;
-        self.timer.arm(now + LINGER_UNWRITTEN);
+        let time = if self.flags.shutdown_done {
+            LINGER
+        } else {
+            LINGER_UNWRITTEN
+        };
+        self.timer.arm(now + time);
         self.linger(cx)
     }
 
@@ -287,12 +345,15 @@ impl<R: Runtime> Driver<R> {
         if matches!(self.write(cx), Written::Failed) {
             return Poll::Ready(());
         }
+        if self.flags.shutdown_done && self.flags.read_closed {
+            return Poll::Ready(());
+        }
         if self.flags.shutdown_done && !was_done {
             self.timer.arm(self.runtime.now() + LINGER);
         }
         let mut discarded = BytesMut::new();
         for _ in 0..LINGER_READS {
-            if self.pipe.poll_readable(cx).is_pending() {
+            if self.flags.read_closed || self.pipe.poll_readable(cx).is_pending() {
                 return self.timer.poll(cx);
             }
             discarded.clear();
@@ -300,7 +361,13 @@ impl<R: Runtime> Driver<R> {
             match self.pipe.poll_read(cx, &mut discarded) {
                 Poll::Pending => return self.timer.poll(cx),
                 Poll::Ready(Ok(count)) if count > 0 => {}
-                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Ready(Ok(_)) => {
+                    self.flags.read_closed = true;
+                    if self.flags.shutdown_done {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
             }
         }
         if self.timer.poll(cx).is_ready() {
@@ -326,6 +393,7 @@ impl<R: Runtime> Driver<R> {
                 let _ = self.shared.peer.set(peer);
                 self.shared.router.add_peer(peer, &self.shared);
                 state.phase = Phase::Established;
+                self.found.established = true;
                 wakers.extend(state.waiting.drain(..));
             }
             Event::Opened { stream, .. } => {
@@ -433,20 +501,18 @@ impl<R: Runtime> Driver<R> {
         }
     }
 
-    /// Sees to it that the timer fires at `deadline` or before; whether it has fired by now.
-    fn arm(&mut self, deadline: Option<Instant>, yielded: bool, cx: &mut Context<'_>) -> bool {
+    /// Sees to it that the timer fires at `deadline` or before; whether that has come already.
+    fn arm(&mut self, now: Instant, deadline: Option<Instant>, cx: &mut Context<'_>) -> bool {
         let earlier = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed));
-        if let Some(deadline) = earlier {
-            self.timer.arm(deadline);
-            self.armed = Some(deadline);
-        } else if !yielded {
+        let Some(deadline) = earlier else {
             return false;
+        };
+        self.armed = Some(deadline);
+        if deadline <= now {
+            return true;
         }
-        if self.timer.poll(cx).is_ready() {
-            self.armed = None;
-            self.flags.fired = true;
-        }
-        self.flags.fired
+        self.timer.arm(deadline);
+        self.timer.poll(cx).is_ready()
     }
 
     fn run_again(&self, cx: &Context<'_>) -> Poll<()> {

@@ -23,18 +23,26 @@ pub(crate) struct Notify {
 }
 
 impl Notify {
-    /// Registers the watcher and clears the flag; whether it was set.
+    /// Registers the watcher and clears the flag; whether it is the task that was registered before.
     pub(crate) fn take(&self, cx: &Context<'_>) -> bool {
-        {
+        let same = {
             let mut waker = lock(&self.waker);
-            if !waker
+            let same = waker
                 .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
-            {
+                .is_some_and(|waker| waker.will_wake(cx.waker()));
+            if !same {
                 *waker = Some(cx.waker().clone());
             }
-        }
+            same
+        };
         // Ordered after the registration and before the look at the state: a notification from now on wakes again.
+        self.notified.swap(false, Ordering::AcqRel);
+        same
+    }
+
+    /// The same for a watcher that only wants to know whether it was notified.
+    pub(crate) fn take_notified(&self, cx: &Context<'_>) -> bool {
+        *lock(&self.waker) = Some(cx.waker().clone());
         self.notified.swap(false, Ordering::AcqRel)
     }
 

@@ -26,6 +26,12 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     where
         F: Future<Output = ()> + Send + 'static;
 
+    /// Wakes the calling task again once all others that can run have run. Waking it at once is right if the runtime is
+    /// fair; some have tasks that come after all others.
+    fn yield_now(&self, cx: &mut Context<'_>) {
+        cx.waker().wake_by_ref();
+    }
+
     /// Monotonic time since an epoch this runtime picked. Never goes back.
     fn now(&self) -> Instant;
 

@@ -340,7 +340,7 @@ where
         self.runtime.spawn(async move {
             let mut connect = pin!(connect);
             let result = poll_fn(|cx| {
-                if cancel.take(cx) {
+                if cancel.take_notified(cx) {
                     return Poll::Ready(None);
                 }
                 connect.as_mut().poll(cx).map(Some)

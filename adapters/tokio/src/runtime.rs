@@ -100,6 +100,14 @@ impl Runtime for TokioRuntime {
         self.handle.spawn(task);
     }
 
+    fn yield_now(&self, cx: &mut Context<'_>) {
+        // Behind the future given to `block_on` too, which a current-thread runtime polls only when no task is left. It
+        // completes at once where tokio cannot do so.
+        if pin!(tokio::task::yield_now()).poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     fn now(&self) -> Instant {
         Instant::from_nanos(u64::try_from(epoch().elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
