@@ -1,6 +1,5 @@
 //! The examples run, and are as short as they are meant to be.
 #![cfg(feature = "ring")]
-
 #![allow(clippy::unwrap_used)]
 
 use std::{env, fs, path::Path, process::Command};

@@ -358,7 +358,6 @@ fn a_closed_connection_gives_everything_back() {
                     }
                 });
                 let kept = couple.meters[index].total.kept;
-                println!("{:?}, closed, side {index}: {kept} B", setup.secure);
                 assert!(kept <= 4096, "{kept}");
             }
             let Couple {
@@ -369,11 +368,6 @@ fn a_closed_connection_gives_everything_back() {
                 let Side { connection, .. } = side;
                 meters[index].run(|| drop(connection));
             }
-            println!(
-                "{:?}, dropped: {:?}",
-                setup.secure,
-                meters.map(|m| m.total.kept)
-            );
         }
         assert_eq!(heap::bytes(), before);
     }

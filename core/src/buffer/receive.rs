@@ -27,6 +27,8 @@ pub struct ReceiveBuffer {
     capacity: usize,
     quiet_reads: u8,
     len_before_read: usize,
+    /// Where the bytes began before the last read: tells whether the host made them move.
+    start: usize,
 }
 
 impl ReceiveBuffer {
@@ -41,6 +43,7 @@ impl ReceiveBuffer {
             capacity: 0,
             quiet_reads: 0,
             len_before_read: 0,
+            start: 0,
         }
     }
 
@@ -57,23 +60,25 @@ impl ReceiveBuffer {
         let enough = (self.target / 4)
             .clamp(SMALLEST / 2, 4 * SMALLEST)
             .max(needed);
-        if spare < enough && !(self.capacity >= self.target && self.bytes.try_reclaim(wanted)) {
-            let mut fresh = BytesMut::with_capacity(self.bytes.len().saturating_add(wanted));
-            fresh.extend_from_slice(&self.bytes);
-            self.capacity = fresh.capacity();
-            self.bytes = fresh;
-            self.allocation = self.allocation.wrapping_add(1);
+        if spare < enough {
+            if !(self.capacity >= self.target && self.bytes.try_reclaim(wanted)) {
+                let mut fresh = BytesMut::with_capacity(self.bytes.len().saturating_add(wanted));
+                fresh.extend_from_slice(&self.bytes);
+                self.bytes = fresh;
+            }
+            // Nothing that was cut off before can pin what is used from now on.
+            self.renumber();
         }
+        self.start = self.bytes.as_ptr().addr();
         self.len_before_read = self.bytes.len();
         &mut self.bytes
     }
 
     /// Learns from how full the last read left the buffer.
     pub fn adapt(&mut self) {
-        if self.bytes.capacity() > self.capacity {
-            // The host appended more than there was room for.
-            self.capacity = self.bytes.capacity();
-            self.allocation = self.allocation.wrapping_add(1);
+        if self.bytes.as_ptr().addr() != self.start || self.bytes.capacity() > self.capacity {
+            // The host appended more than there was room for: the bytes live elsewhere now.
+            self.renumber();
         }
         let read = self.bytes.len().saturating_sub(self.len_before_read);
         if self.bytes.len() == self.bytes.capacity() {
@@ -88,6 +93,11 @@ impl ReceiveBuffer {
         } else {
             self.quiet_reads = 0;
         }
+    }
+
+    fn renumber(&mut self) {
+        self.capacity = self.bytes.capacity();
+        self.allocation = self.allocation.wrapping_add(1);
     }
 
     /// What was received and not yet taken.
