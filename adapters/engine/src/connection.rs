@@ -5,11 +5,9 @@ use crate::{
     notify::{Notify, lock},
     router::Router,
     stream::Stream,
+    streams::{End, StreamTable},
 };
-use core::{
-    hash::{BuildHasherDefault, Hasher},
-    task::{Context, Poll, Waker},
-};
+use core::task::{Context, Poll, Waker};
 use drywire::{
     connection::{
         Connection, ConnectionError, ConnectionId, OpenError, OpenOptions, StreamError, StreamId,
@@ -19,7 +17,6 @@ use drywire::{
     multistream::ProtocolName,
     time::Instant,
 };
-use hashbrown::HashMap;
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, OnceLock},
@@ -39,7 +36,7 @@ pub(crate) struct Shared {
     /// Wakes the driver.
     pub(crate) notify: Notify,
     /// Known once established.
-    pub(crate) peer: OnceLock<PeerId>,
+    pub(crate) peer: OnceLock<Arc<PeerId>>,
     /// From the swarm, in order. Bounded: the swarm keeps count of what is under way to each connection.
     inbox: Mutex<VecDeque<ToConnection>>,
     pub(crate) state: Mutex<State>,
@@ -49,7 +46,7 @@ pub(crate) struct State {
     pub(crate) connection: Connection,
     pub(crate) phase: Phase,
     /// One entry for each stream handle alive.
-    pub(crate) streams: HashMap<StreamId, Entry, BuildHasherDefault<StreamIdHasher>>,
+    pub(crate) streams: StreamTable,
     /// Those who wait for the phase to change, or for room for one more stream.
     pub(crate) waiting: VecDeque<Waker>,
     /// Streams that protocols gave to the host and nobody has taken up.
@@ -66,26 +63,6 @@ pub(crate) enum Phase {
     Closed(ConnectionError),
 }
 
-/// What the adapter keeps of a stream.
-#[derive(Default)]
-pub(crate) struct Entry {
-    /// Who waits to read, or for the answer to an open.
-    pub(crate) read: Option<Waker>,
-    /// Who waits to write.
-    pub(crate) write: Option<Waker>,
-    /// The peer agreed to the protocol.
-    pub(crate) opened: bool,
-    /// The core has forgotten the stream, or is about to; this is its last word.
-    pub(crate) end: Option<Box<End>>,
-}
-
-/// How a stream ended.
-#[derive(Clone, Debug)]
-pub(crate) enum End {
-    Finished,
-    Failed(StreamError),
-}
-
 impl Shared {
     pub(crate) fn new(router: Arc<Router>, connection: Connection) -> Arc<Self> {
         Arc::new(Self {
@@ -97,7 +74,7 @@ impl Shared {
             state: Mutex::new(State {
                 connection,
                 phase: Phase::Starting,
-                streams: HashMap::default(),
+                streams: StreamTable::default(),
                 waiting: VecDeque::new(),
                 handed: Vec::new(),
                 reading_paused: false,
@@ -149,7 +126,7 @@ impl Shared {
                     .open(now, names, StreamKind::Raw, OpenOptions::default())
                 {
                     Ok(id) => {
-                        state.streams.insert(id, Entry::default());
+                        state.streams.insert(id, false);
                         Poll::Ready(Ok(id))
                     }
                     Err(OpenError::TooManyStreams) => {
@@ -165,7 +142,7 @@ impl Shared {
         });
         opened
             .map_ok(|id| {
-                let peer = self.peer.get().copied();
+                let peer = self.peer.get().cloned();
                 // Established, so the peer is known.
                 peer.map_or(Err(OpenStreamError::NotConnected), |peer| {
                     Ok(Stream::new(self.clone(), id, peer, name.clone()))
@@ -183,16 +160,10 @@ impl Shared {
     ) -> Poll<Result<Stream, OpenStreamError>> {
         let mut state = lock(&self.state);
         if let Some(place) = state.handed.iter().position(|handed| *handed == stream)
-            && let Some(peer) = self.peer.get().copied()
+            && let Some(peer) = self.peer.get().cloned()
         {
             state.handed.remove(place);
-            state.streams.insert(
-                stream,
-                Entry {
-                    opened: true,
-                    ..Entry::default()
-                },
-            );
+            state.streams.insert(stream, true);
             drop(state);
             return Poll::Ready(Ok(Stream::new(
                 self.clone(),
@@ -236,7 +207,7 @@ impl State {
 
     /// Keeps a stream's last word for its handle.
     pub(crate) fn ended(&mut self, stream: StreamId, end: End, wakers: &mut Vec<Waker>) {
-        if let Some(entry) = self.streams.get_mut(&stream) {
+        if let Some(entry) = self.streams.get_mut(stream) {
             entry.end = Some(Box::new(end));
             wakers.extend(entry.read.take().into_iter().chain(entry.write.take()));
         }
@@ -261,13 +232,7 @@ impl State {
     /// Takes everybody who waits, for whatever reason.
     pub(crate) fn take_wakers(&mut self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.waiting.drain(..));
-        // The order in which tasks are woken is the order of a map keyed by the connection's own ids: it is the same in
-        // every run, because the hasher has no key.
-        #[allow(
-            clippy::iter_over_hash_type,
-            reason = "the hasher is fixed, so the order is too"
-        )]
-        for (_, entry) in &mut self.streams {
+        for entry in self.streams.iter_mut() {
             wakers.extend(entry.read.take().into_iter().chain(entry.write.take()));
         }
     }
@@ -278,28 +243,5 @@ impl State {
             Phase::Closed(error) => error.clone(),
             Phase::Starting | Phase::Established => ConnectionError::Closed,
         })
-    }
-}
-
-/// Mixes a stream id, which only this side chooses: no peer can aim at collisions.
-#[derive(Default)]
-pub(crate) struct StreamIdHasher(u64);
-
-impl Hasher for StreamIdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // Fibonacci hashing; the rotation brings the well-mixed high bits to where the table looks.
-        self.0 = (self.0 ^ number)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(26);
     }
 }

@@ -9,11 +9,12 @@
 //! the task has woken itself because it stopped on a budget.
 
 use crate::{
-    connection::{End, Entry, Phase, Shared, State},
+    connection::{Phase, Shared, State},
     notify::lock,
     router::FromConnection,
     runtime::{Pipe, Runtime, Timer},
     stream::Stream,
+    streams::End,
 };
 use bytes::BytesMut;
 use core::{
@@ -390,33 +391,27 @@ impl<R: Runtime> Driver<R> {
         let wakers = &mut self.found.wakers;
         match event {
             Event::Established { peer } => {
-                let _ = self.shared.peer.set(peer);
+                let _ = self.shared.peer.set(Arc::new(peer));
                 self.shared.router.add_peer(peer, &self.shared);
                 state.phase = Phase::Established;
                 self.found.established = true;
                 wakers.extend(state.waiting.drain(..));
             }
             Event::Opened { stream, .. } => {
-                if let Some(entry) = state.streams.get_mut(&stream) {
+                if let Some(entry) = state.streams.get_mut(stream) {
                     entry.opened = true;
                     wakers.extend(entry.read.take());
                 }
             }
             Event::Inbound { stream, protocol } => {
-                state.streams.insert(
-                    stream,
-                    Entry {
-                        opened: true,
-                        ..Entry::default()
-                    },
-                );
+                state.streams.insert(stream, true);
                 self.found.inbound.push((stream, protocol));
             }
             Event::Readable { stream } => {
                 wakers.extend(
                     state
                         .streams
-                        .get_mut(&stream)
+                        .get_mut(stream)
                         .and_then(|entry| entry.read.take()),
                 );
             }
@@ -424,7 +419,7 @@ impl<R: Runtime> Driver<R> {
                 wakers.extend(
                     state
                         .streams
-                        .get_mut(&stream)
+                        .get_mut(stream)
                         .and_then(|entry| entry.write.take()),
                 );
             }
@@ -457,7 +452,7 @@ impl<R: Runtime> Driver<R> {
             for (id, protocol) in found.inbound.drain(..) {
                 self.shared
                     .router
-                    .accept(*peer, Stream::new(self.shared.clone(), id, *peer, protocol));
+                    .accept(**peer, Stream::new(self.shared.clone(), id, peer.clone(), protocol));
             }
         }
         found.wakers.drain(..).for_each(Waker::wake);

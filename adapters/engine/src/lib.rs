@@ -72,6 +72,7 @@ mod router;
 mod runtime;
 mod state;
 mod stream;
+mod streams;
 mod swarm;
 
 pub use builder::HostBuilder;

@@ -1,8 +1,9 @@
 //! A stream in the application's hands.
 
 use crate::{
-    connection::{End, Phase, Shared, State},
+    connection::{Phase, Shared, State},
     error::WriteError,
+    streams::End,
 };
 use bytes::Bytes;
 use core::{
@@ -32,7 +33,8 @@ use std::{io, sync::Arc};
 pub struct Stream {
     shared: Arc<Shared>,
     id: StreamId,
-    peer: PeerId,
+    /// One value for all streams of the connection: a node may hold very many streams.
+    peer: Arc<PeerId>,
     protocol: ProtocolName,
 }
 
@@ -41,7 +43,7 @@ impl Stream {
     pub(crate) fn new(
         shared: Arc<Shared>,
         id: StreamId,
-        peer: PeerId,
+        peer: Arc<PeerId>,
         protocol: ProtocolName,
     ) -> Self {
         Self {
@@ -55,7 +57,7 @@ impl Stream {
     /// The peer at the other end.
     #[must_use]
     pub fn peer(&self) -> PeerId {
-        self.peer
+        *self.peer
     }
 
     /// The protocol the stream was opened for.
@@ -160,7 +162,7 @@ impl Stream {
         let id = self.id;
         self.shared.with(|state| {
             let closed = matches!(state.phase, Phase::Closed(_)).then(|| state.closed());
-            let Some(entry) = state.streams.get_mut(&id) else {
+            let Some(entry) = state.streams.get_mut(id) else {
                 return Poll::Ready(Err(state.closed()));
             };
             match (entry.end.as_deref(), closed) {
@@ -197,7 +199,9 @@ impl Stream {
                 (Ok(value), _) => Poll::Ready(Ok(value)),
                 (Err(ReadError::Stream(error)), _) => Poll::Ready(Err(error)),
                 (Err(ReadError::Blocked), Phase::Starting | Phase::Established) => {
-                    register(&mut state.streams.entry(id).or_default().read, cx);
+                    if let Some(entry) = state.streams.get_mut(id) {
+                        register(&mut entry.read, cx);
+                    }
                     Poll::Pending
                 }
                 (Err(_), _) => Poll::Ready(Err(state.closed())),
@@ -221,7 +225,9 @@ impl Stream {
             match write(&mut stream) {
                 Ok(count) => Poll::Ready(Ok(count)),
                 Err(connection::WriteError::Blocked) => {
-                    register(&mut state.streams.entry(id).or_default().write, cx);
+                    if let Some(entry) = state.streams.get_mut(id) {
+                        register(&mut entry.write, cx);
+                    }
                     Poll::Pending
                 }
                 Err(connection::WriteError::Stream(error)) => {
@@ -247,7 +253,7 @@ impl State {
     /// How a stream ended that the core has forgotten. Without a last word the event that says so is still on its way to
     /// the driver, and it can only say one thing: a stream that failed is kept until its handle lets go of it.
     fn end(&self, id: StreamId) -> End {
-        let known = self.streams.get(&id).and_then(|entry| entry.end.as_deref());
+        let known = self.streams.get(id).and_then(|entry| entry.end.as_deref());
         known.cloned().unwrap_or(End::Finished)
     }
 
@@ -362,7 +368,7 @@ impl Drop for Stream {
             if let Some(mut stream) = state.connection.stream(self.id) {
                 stream.release();
             }
-            state.streams.remove(&self.id)
+            state.streams.remove(self.id)
         });
         // Outside the lock: dropping a waker may drop a task.
         drop(entry);

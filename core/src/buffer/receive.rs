@@ -5,7 +5,7 @@
 //! peer that leaves a small unread payload in each buffer could pin far more than it sent: [`HeldMemory`] therefore counts
 //! pinned buffers, not payload bytes, and small payloads are copied.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Payloads below this many bytes are copied into the stream's own memory instead of pinning the receive buffer.
@@ -271,14 +271,22 @@ impl Chunk {
 }
 
 /// What a stream has received and its owner has not read.
+///
+/// Most streams of a node hold nothing most of the time, so a queue takes its memory when something arrives, and
+/// [`trim`](Self::trim) gives it back.
 #[derive(Debug, Default)]
 pub struct ReceiveQueue {
+    pieces: Option<Box<Pieces>>,
+    len: usize,
+}
+
+#[derive(Debug, Default)]
+struct Pieces {
     /// Older than everything in `gathered`.
     chunks: VecDeque<Chunk>,
     /// Copied small payloads; the first `read` bytes are gone.
     gathered: Vec<u8>,
     read: usize,
-    len: usize,
 }
 
 impl ReceiveQueue {
@@ -297,25 +305,30 @@ impl ReceiveQueue {
     /// Takes the first `count` bytes of `incoming` (fewer, if there are fewer) to the end of the queue.
     pub fn push(&mut self, incoming: &mut Incoming<'_>, count: usize, held: &mut HeldMemory) {
         let count = count.min(incoming.len());
+        if count == 0 {
+            return;
+        }
+        let pieces = self.pieces.get_or_insert_default();
         match incoming {
             Incoming::Shared {
                 bytes,
                 allocation,
                 capacity,
             } if count >= COPY_BELOW => {
-                self.close_gathered();
+                pieces.close_gathered();
                 let chunk = bytes.split_to(count);
                 held.pin(*allocation, *capacity);
-                self.chunks.push_back(Chunk {
+                pieces.chunks.push_back(Chunk {
                     bytes: chunk,
                     allocation: Some(*allocation),
                 });
             }
             _ => {
-                if self.gathered.len() >= GATHER {
-                    self.close_gathered();
+                if pieces.gathered.len() >= GATHER {
+                    pieces.close_gathered();
                 }
-                self.gathered
+                pieces
+                    .gathered
                     .extend_from_slice(incoming.as_slice().get(..count).unwrap_or_default());
                 held.add(count);
                 incoming.advance(count);
@@ -326,28 +339,7 @@ impl ReceiveQueue {
 
     /// The next piece of at most `max` bytes, without a copy; `None` if nothing waits.
     pub fn pop(&mut self, max: usize, held: &mut HeldMemory) -> Option<Bytes> {
-        if self.chunks.is_empty() {
-            let mut piece = self.take_gathered()?;
-            if piece.len() > max {
-                let rest = piece.split_off(max);
-                self.chunks.push_back(Chunk::own(rest));
-            }
-            held.sub(piece.len());
-            self.len = self.len.saturating_sub(piece.len());
-            return Some(piece);
-        }
-        let front = self.chunks.front_mut()?;
-        let piece = if front.bytes.len() > max {
-            let piece = front.bytes.split_to(max);
-            if front.allocation.is_none() {
-                held.sub(max);
-            }
-            piece
-        } else {
-            let chunk = self.chunks.pop_front()?;
-            Self::released(&chunk, chunk.bytes.len(), held);
-            chunk.bytes
-        };
+        let piece = self.pieces.as_mut()?.pop(max, held)?;
         self.len = self.len.saturating_sub(piece.len());
         Some(piece)
     }
@@ -394,7 +386,8 @@ impl ReceiveQueue {
             self.read_into(&mut joined, held);
             held.add(wanted);
             self.len = self.len.saturating_add(wanted);
-            self.chunks.push_front(Chunk::own(joined.into()));
+            let pieces = self.pieces.get_or_insert_default();
+            pieces.chunks.push_front(Chunk::own(joined.into()));
         }
         self.front()
     }
@@ -414,14 +407,29 @@ impl ReceiveQueue {
         self.trim();
     }
 
-    /// Gives back spare capacity.
+    /// Gives back spare memory.
     pub fn trim(&mut self) {
         if self.is_empty() {
-            self.chunks = VecDeque::new();
-            self.gathered = Vec::new();
+            self.pieces = None;
         }
     }
 
+    fn front(&self) -> &[u8] {
+        self.pieces
+            .as_ref()
+            .map_or(&[], |pieces| pieces.front())
+    }
+
+    /// `count` must not exceed the length of [`front`](Self::front).
+    fn consume_front(&mut self, count: usize, held: &mut HeldMemory) {
+        if let Some(pieces) = &mut self.pieces {
+            self.len = self.len.saturating_sub(count);
+            pieces.consume_front(count, held);
+        }
+    }
+}
+
+impl Pieces {
     fn front(&self) -> &[u8] {
         match self.chunks.front() {
             Some(chunk) => &chunk.bytes,
@@ -429,9 +437,29 @@ impl ReceiveQueue {
         }
     }
 
-    /// `count` must not exceed the length of [`front`](Self::front).
+    fn pop(&mut self, max: usize, held: &mut HeldMemory) -> Option<Bytes> {
+        if self.chunks.is_empty() {
+            let mut piece = self.take_gathered()?;
+            if piece.len() > max {
+                let rest = piece.split_off(max);
+                self.chunks.push_back(Chunk::own(rest));
+            }
+            held.sub(piece.len());
+            return Some(piece);
+        }
+        let front = self.chunks.front_mut()?;
+        if front.bytes.len() > max {
+            if front.allocation.is_none() {
+                held.sub(max);
+            }
+            return Some(front.bytes.split_to(max));
+        }
+        let chunk = self.chunks.pop_front()?;
+        Self::released(&chunk, chunk.bytes.len(), held);
+        Some(chunk.bytes)
+    }
+
     fn consume_front(&mut self, count: usize, held: &mut HeldMemory) {
-        self.len = self.len.saturating_sub(count);
         let Some(chunk) = self.chunks.front_mut() else {
             self.read = self.read.saturating_add(count);
             held.sub(count);

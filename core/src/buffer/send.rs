@@ -1,18 +1,26 @@
 //! What a stream's owner has written and the muxer has not yet sent.
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 
 /// Payloads below this many bytes are copied even when they could be shared: cheaper than a reference count.
 const SHARE_FROM: usize = 1024;
 
 /// A queue of bytes to send: copied writes in a ring, shared ones as they are, in order.
+///
+/// Most streams of a node send nothing most of the time, so a queue takes its memory when it is first used, and
+/// [`trim`](Self::trim) gives it back.
 #[derive(Debug, Default)]
 pub struct SendQueue {
+    pieces: Option<Box<Pieces>>,
+    len: usize,
+}
+
+#[derive(Debug, Default)]
+struct Pieces {
     /// Older than everything in `ring`.
     shared: VecDeque<Bytes>,
     ring: VecDeque<u8>,
-    len: usize,
 }
 
 impl SendQueue {
@@ -30,7 +38,10 @@ impl SendQueue {
 
     /// Queues a copy of `data`.
     pub fn push_copy(&mut self, data: &[u8]) {
-        self.ring.extend(data);
+        if data.is_empty() {
+            return;
+        }
+        self.pieces.get_or_insert_default().ring.extend(data);
         self.len = self.len.saturating_add(data.len());
     }
 
@@ -39,32 +50,37 @@ impl SendQueue {
         if data.len() < SHARE_FROM {
             return self.push_copy(&data);
         }
-        if !self.ring.is_empty() {
-            let copied = core::mem::take(&mut self.ring);
-            self.shared.push_back(Bytes::from(Vec::from(copied)));
-        }
         self.len = self.len.saturating_add(data.len());
-        self.shared.push_back(data);
+        let Pieces { shared, ring } = &mut **self.pieces.get_or_insert_default();
+        if !ring.is_empty() {
+            let copied = core::mem::take(ring);
+            shared.push_back(Bytes::from(Vec::from(copied)));
+        }
+        shared.push_back(data);
     }
 
     /// Moves up to `max` bytes to the end of `out`; returns how many.
     pub fn take_into(&mut self, max: usize, out: &mut Vec<u8>) -> usize {
         let mut left = max.min(self.len);
         let taken = left;
+        let Some(pieces) = self.pieces.as_deref_mut() else {
+            return 0;
+        };
+        let Pieces { shared, ring } = pieces;
         while left > 0 {
-            let Some(front) = self.shared.front_mut() else {
+            let Some(front) = shared.front_mut() else {
                 break;
             };
             let piece = left.min(front.len());
             out.extend_from_slice(front.get(..piece).unwrap_or_default());
             front.advance(piece);
             if front.is_empty() {
-                self.shared.pop_front();
+                shared.pop_front();
             }
             left = left.saturating_sub(piece);
         }
         if left > 0 {
-            let (first, second) = self.ring.as_slices();
+            let (first, second) = ring.as_slices();
             let from_first = left.min(first.len());
             out.extend_from_slice(first.get(..from_first).unwrap_or_default());
             out.extend_from_slice(
@@ -72,7 +88,7 @@ impl SendQueue {
                     .get(..left.saturating_sub(from_first))
                     .unwrap_or_default(),
             );
-            self.ring.drain(..left);
+            ring.drain(..left);
         }
         self.len = self.len.saturating_sub(taken);
         taken
@@ -85,11 +101,8 @@ impl SendQueue {
 
     /// Gives back memory that an idle stream does not need.
     pub fn trim(&mut self) {
-        if self.ring.is_empty() {
-            self.ring = VecDeque::new();
-        }
-        if self.shared.is_empty() {
-            self.shared = VecDeque::new();
+        if self.is_empty() {
+            self.pieces = None;
         }
     }
 }

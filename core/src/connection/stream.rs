@@ -234,7 +234,7 @@ impl Stream<'_> {
         };
         match &stream.extra.error {
             Some(error) if stream.readable() == 0 && !self.connection.is_at_end(self.place) => {
-                Err(ReadError::Stream(error.clone()))
+                Err(ReadError::Stream((**error).clone()))
             }
             _ if stream.extra.is_negotiating() => Err(self.nothing_to_read()),
             _ => Ok(()),
@@ -246,7 +246,7 @@ impl Stream<'_> {
             return ReadError::Blocked;
         };
         if let Some(error) = &stream.extra.error {
-            return ReadError::Stream(error.clone());
+            return ReadError::Stream((**error).clone());
         }
         stream.extra.read_interest = true;
         ReadError::Blocked
@@ -264,7 +264,7 @@ impl Stream<'_> {
             return Err(WriteError::Finished);
         };
         match &stream.extra.error {
-            Some(error) => Err(WriteError::Stream(error.clone())),
+            Some(error) => Err(WriteError::Stream((**error).clone())),
             None => Ok(()),
         }
     }

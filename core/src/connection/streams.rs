@@ -48,7 +48,7 @@ pub(super) enum Negotiation {
     #[default]
     Done,
     Dialing(Box<Dialing>),
-    Listening(Listener),
+    Listening(Box<Listener>),
 }
 
 impl Negotiation {
@@ -78,7 +78,7 @@ struct Early {
     stop: bool,
 }
 
-/// What the connection keeps with each stream.
+/// What the connection keeps with each stream. Kept small: a node may have very many of them, and most are idle.
 #[derive(Debug)]
 pub(super) struct StreamExtra {
     pub(super) id: StreamId,
@@ -88,11 +88,11 @@ pub(super) struct StreamExtra {
     /// Once agreed.
     pub(super) protocol: Option<ProtocolName>,
     /// The entry of the table of accepted names under which it is counted.
-    pub(super) entry: Option<usize>,
-    /// The stream is given up then, unless its negotiation (or its orderly end) is through.
-    pub(super) deadline: Option<Instant>,
+    pub(super) entry: Option<u32>,
+    /// The stream is given up then, unless its negotiation (or its orderly end) is through; the far future for never.
+    deadline: Instant,
     /// Why it failed, once it has.
-    pub(super) error: Option<StreamError>,
+    pub(super) error: Option<Box<StreamError>>,
     pub(super) background: bool,
     /// The owner waits for something to read / for the agreement, to write.
     pub(super) read_interest: bool,
@@ -115,10 +115,10 @@ impl Default for StreamExtra {
             id: StreamId::by_connection(u32::MAX, 0),
             owner: StreamOwner::Host,
             kind: StreamKind::Raw,
-            negotiation: Negotiation::Listening(Listener::new()),
+            negotiation: Negotiation::Listening(Box::default()),
             protocol: None,
             entry: None,
-            deadline: None,
+            deadline: Instant::FAR_FUTURE,
             error: None,
             background: false,
             read_interest: true,
@@ -134,6 +134,11 @@ impl Default for StreamExtra {
 }
 
 impl StreamExtra {
+    /// Counts the stream under an entry of the table of accepted names.
+    fn set_entry(&mut self, entry: Option<usize>) {
+        self.entry = entry.and_then(|entry| u32::try_from(entry).ok());
+    }
+
     pub(super) const fn is_negotiating(&self) -> bool {
         !matches!(self.negotiation, Negotiation::Done)
     }
@@ -231,7 +236,7 @@ impl Connection {
             return;
         };
         stream.extra.id = id;
-        stream.extra.deadline = Some(deadline);
+        stream.extra.deadline = deadline;
         let background = stream.extra.background;
         if id.is_by_swarm() {
             self.swarm_ids.insert(id, place);
@@ -248,9 +253,7 @@ impl Connection {
         let Some(extra) = self.session.remove(place) else {
             return;
         };
-        if let Some(deadline) = extra.deadline {
-            self.stream_deadlines.remove(&(deadline, place));
-        }
+        self.stream_deadlines.remove(&(extra.deadline, place));
         self.blocked.remove(&place);
         let early = extra.negotiation.early_bytes();
         self.early_bytes = self.early_bytes.saturating_sub(early);
@@ -262,7 +265,7 @@ impl Connection {
         }
         if let Some(open) = extra
             .entry
-            .and_then(|entry| self.inbound_counts.get_mut(entry))
+            .and_then(|entry| self.inbound_counts.get_mut(usize::try_from(entry).ok()?))
         {
             *open = open.saturating_sub(1);
         }
@@ -288,12 +291,9 @@ impl Connection {
                 continue;
             };
             let name = stream.extra.protocol.as_ref();
-            stream.extra.entry = name.and_then(|name| self.table.find(name.as_str()));
-            if let Some(open) = stream
-                .extra
-                .entry
-                .and_then(|entry| self.inbound_counts.get_mut(entry))
-            {
+            let entry = name.and_then(|name| self.table.find(name.as_str()));
+            stream.extra.set_entry(entry);
+            if let Some(open) = entry.and_then(|entry| self.inbound_counts.get_mut(entry)) {
                 *open = open.saturating_add(1);
             }
         }
@@ -486,9 +486,9 @@ impl Connection {
         let deadline = self.now + self.config.negotiation_timeout;
         if let Some(stream) = self.session.stream_mut(place)
             && stream.extra.detached
-            && stream.extra.deadline.is_none()
+            && stream.extra.deadline == Instant::FAR_FUTURE
         {
-            stream.extra.deadline = Some(deadline);
+            stream.extra.deadline = deadline;
             self.stream_deadlines.insert((deadline, place));
         }
     }
@@ -513,7 +513,7 @@ impl Connection {
         };
         let extra = &mut stream.extra;
         extra.protocol = Some(entry.name.clone());
-        extra.entry = Some(index);
+        extra.set_entry(Some(index));
         extra.owner = entry.owner;
         extra.kind = entry.accept.kind;
         extra.background = entry.accept.background;
@@ -544,8 +544,9 @@ impl Connection {
 
     pub(super) fn clear_deadline(&mut self, place: usize) {
         if let Some(stream) = self.session.stream_mut(place)
-            && let Some(deadline) = stream.extra.deadline.take()
+            && stream.extra.deadline != Instant::FAR_FUTURE
         {
+            let deadline = core::mem::replace(&mut stream.extra.deadline, Instant::FAR_FUTURE);
             self.stream_deadlines.remove(&(deadline, place));
         }
     }
@@ -576,7 +577,7 @@ impl Connection {
                 self.forget(place);
             }
             StreamOwner::Host if extra.error.is_none() => {
-                extra.error = Some(error.clone());
+                extra.error = Some(Box::new(error.clone()));
                 let negotiation = core::mem::take(&mut extra.negotiation);
                 self.early_bytes = self.early_bytes.saturating_sub(negotiation.early_bytes());
                 let stream = extra.id;
@@ -613,7 +614,7 @@ impl Connection {
             }
             self.stream_deadlines.remove(&(deadline, place));
             if let Some(stream) = self.session.stream_mut(place) {
-                stream.extra.deadline = None;
+                stream.extra.deadline = Instant::FAR_FUTURE;
                 self.fail_stream(
                     place,
                     StreamError::NegotiationTimeout,
@@ -688,7 +689,7 @@ impl Connection {
                     stream
                         .extra
                         .error
-                        .get_or_insert(StreamError::Connection(error.clone()));
+                        .get_or_insert_with(|| Box::new(StreamError::Connection(error.clone())));
                     self.clear_deadline(place);
                 }
                 _ => self.stream_failed(place, StreamError::Connection(error.clone())),

@@ -1,7 +1,7 @@
 //! Protocol names.
 
 use super::MAX_LINE_LEN;
-use alloc::{string::String, sync::Arc};
+use alloc::{boxed::Box, string::String, sync::Arc};
 use core::{borrow::Borrow, cmp::Ordering, fmt, hash};
 
 /// The longest [`ProtocolName`] in bytes: with its newline it still is a line.
@@ -73,7 +73,8 @@ pub struct ProtocolName(Text);
 #[derive(Clone)]
 enum Text {
     Static(&'static str),
-    Shared(Arc<str>),
+    /// Boxed twice over, so that a name is not larger than the reference it usually is.
+    Shared(Arc<Box<str>>),
 }
 
 impl ProtocolName {
@@ -104,7 +105,7 @@ impl TryFrom<&str> for ProtocolName {
 
     fn try_from(name: &str) -> Result<Self, InvalidName> {
         validate(name)?;
-        Ok(Self(Text::Shared(name.into())))
+        Ok(Self(Text::Shared(Arc::new(name.into()))))
     }
 }
 

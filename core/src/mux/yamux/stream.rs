@@ -54,7 +54,8 @@ pub struct StreamState<X> {
     /// Listed for a control frame / for data.
     pub(super) control_listed: bool,
     pub(super) data_listed: bool,
-    pub(super) turn_left: usize,
+    /// Bytes it may still send in its turn.
+    pub(super) turn_left: u16,
 
     pub(super) queue: ReceiveQueue,
     pub(super) send: SendQueue,

@@ -14,6 +14,8 @@ use smallvec::SmallVec;
 pub(super) const MAX_RESETS: usize = 256;
 /// A data frame shorter than this is not begun at the end of a message, unless it is all there is.
 const WORTHWHILE: usize = 512;
+/// What a stream may send in its turn, in bytes: one full frame.
+const TURN: u16 = 16 * 1024;
 
 /// What sending has brought about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,11 +247,11 @@ impl<X> Session<X> {
                 return;
             }
             if stream.turn_left == 0 {
-                stream.turn_left = MAX_SENT_PAYLOAD;
+                stream.turn_left = TURN;
             }
             let count = sendable
                 .min(room.saturating_sub(Header::LEN))
-                .min(stream.turn_left);
+                .min(usize::from(stream.turn_left));
             let finishes = stream.send_state == SendState::FinQueued && count == stream.send.len();
             let mut flags = stream.take_opening_flags();
             if finishes {
@@ -262,7 +264,7 @@ impl<X> Session<X> {
             stream.answered = true;
             stream.send_credit = stream.send_credit.saturating_sub(length);
             stream.uncredited = stream.uncredited.saturating_add(length);
-            stream.turn_left = stream.turn_left.saturating_sub(count);
+            stream.turn_left = stream.turn_left.saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
             self.outbox.gone(count, stream.metered);
             if stream.wants_space && stream.send.len() <= space_at {
                 stream.wants_space = false;
@@ -323,4 +325,4 @@ fn put(out: &mut Vec<u8>, end: usize, kind: Kind, flags: Flags, stream: u32, len
     room
 }
 
-const _: () = assert!(MAX_SENT_PAYLOAD < INITIAL_WINDOW as usize);
+const _: () = assert!(MAX_SENT_PAYLOAD < INITIAL_WINDOW as usize && TURN as usize == MAX_SENT_PAYLOAD);
