@@ -450,9 +450,10 @@ impl<R: Runtime> Driver<R> {
         }
         if let Some(peer) = self.shared.peer.get() {
             for (id, protocol) in found.inbound.drain(..) {
-                self.shared
-                    .router
-                    .accept(**peer, Stream::new(self.shared.clone(), id, peer.clone(), protocol));
+                self.shared.router.accept(
+                    **peer,
+                    Stream::new(self.shared.clone(), id, peer.clone(), protocol),
+                );
             }
         }
         found.wakers.drain(..).for_each(Waker::wake);

@@ -70,13 +70,19 @@ impl StreamTable {
         // Stream counts are capped far below 2^32.
         let place = u32::try_from(place).unwrap_or(u32::MAX);
         self.places.insert_unique(hash(id), place, |place| {
-            entries.get(*place as usize).map_or(0, |entry| hash(entry.id))
+            entries
+                .get(*place as usize)
+                .map_or(0, |entry| hash(entry.id))
         });
     }
 
     pub(crate) fn remove(&mut self, id: StreamId) -> Option<Entry> {
         let entries = &self.entries;
-        let is_it = |place: &u32| entries.get(*place as usize).is_some_and(|entry| entry.id == id);
+        let is_it = |place: &u32| {
+            entries
+                .get(*place as usize)
+                .is_some_and(|entry| entry.id == id)
+        };
         let (place, _) = self.places.find_entry(hash(id), is_it).ok()?.remove();
         let entry = self.entries.try_remove(place as usize);
         if self.entries.is_empty() && self.entries.capacity() > KEPT {

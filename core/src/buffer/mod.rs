@@ -2,6 +2,7 @@
 
 mod receive;
 mod send;
+mod spare;
 
 pub use receive::{HeldMemory, Incoming, ReceiveBuffer, ReceiveQueue};
-pub use send::SendQueue;
+pub use send::{SendMemory, SendQueue};

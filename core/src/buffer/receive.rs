@@ -5,6 +5,7 @@
 //! peer that leaves a small unread payload in each buffer could pin far more than it sent: [`HeldMemory`] therefore counts
 //! pinned buffers, not payload bytes, and small payloads are copied.
 
+use super::spare::{Emptied, Spare};
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -189,6 +190,8 @@ pub struct HeldMemory {
     /// Pinned receive buffers in the order of their numbers, which is the order they came in.
     pinned: VecDeque<Pinned>,
     bytes: usize,
+    /// Of queues that are empty.
+    spare: Spare<Pieces>,
 }
 
 #[derive(Debug)]
@@ -251,6 +254,12 @@ impl HeldMemory {
         if self.pinned.is_empty() {
             self.pinned = VecDeque::new();
         }
+        self.spare.trim();
+    }
+
+    /// Gives back most of what queues had: there is no stream any more.
+    pub fn without_streams(&mut self) {
+        self.spare.without_streams();
     }
 }
 
@@ -272,8 +281,8 @@ impl Chunk {
 
 /// What a stream has received and its owner has not read.
 ///
-/// Most streams of a node hold nothing most of the time, so a queue takes its memory when something arrives, and
-/// [`trim`](Self::trim) gives it back.
+/// Most streams of a node hold nothing most of the time, so an empty queue owns no memory: it takes what it needs from the
+/// [`HeldMemory`] of its connection, and gives it back when it is empty.
 #[derive(Debug, Default)]
 pub struct ReceiveQueue {
     pieces: Option<Box<Pieces>>,
@@ -287,6 +296,15 @@ struct Pieces {
     /// Copied small payloads; the first `read` bytes are gone.
     gathered: Vec<u8>,
     read: usize,
+}
+
+impl Emptied for Pieces {
+    fn occupied(&self) -> usize {
+        let chunks = self.chunks.capacity().saturating_mul(size_of::<Chunk>());
+        chunks
+            .saturating_add(self.gathered.capacity())
+            .saturating_add(size_of::<Self>())
+    }
 }
 
 impl ReceiveQueue {
@@ -308,7 +326,7 @@ impl ReceiveQueue {
         if count == 0 {
             return;
         }
-        let pieces = self.pieces.get_or_insert_default();
+        let pieces = self.pieces.get_or_insert_with(|| held.spare.take());
         match incoming {
             Incoming::Shared {
                 bytes,
@@ -341,6 +359,7 @@ impl ReceiveQueue {
     pub fn pop(&mut self, max: usize, held: &mut HeldMemory) -> Option<Bytes> {
         let piece = self.pieces.as_mut()?.pop(max, held)?;
         self.len = self.len.saturating_sub(piece.len());
+        self.give_back(held);
         Some(piece)
     }
 
@@ -386,7 +405,7 @@ impl ReceiveQueue {
             self.read_into(&mut joined, held);
             held.add(wanted);
             self.len = self.len.saturating_add(wanted);
-            let pieces = self.pieces.get_or_insert_default();
+            let pieces = self.pieces.get_or_insert_with(|| held.spare.take());
             pieces.chunks.push_front(Chunk::own(joined.into()));
         }
         self.front()
@@ -404,20 +423,20 @@ impl ReceiveQueue {
     /// Forgets everything.
     pub fn clear(&mut self, held: &mut HeldMemory) {
         self.consume(self.len, held);
-        self.trim();
     }
 
-    /// Gives back spare memory.
-    pub fn trim(&mut self) {
-        if self.is_empty() {
-            self.pieces = None;
+    fn give_back(&mut self, held: &mut HeldMemory) {
+        if self.is_empty()
+            && let Some(mut pieces) = self.pieces.take()
+        {
+            pieces.gathered.clear();
+            pieces.read = 0;
+            held.spare.give(pieces);
         }
     }
 
     fn front(&self) -> &[u8] {
-        self.pieces
-            .as_ref()
-            .map_or(&[], |pieces| pieces.front())
+        self.pieces.as_ref().map_or(&[], |pieces| pieces.front())
     }
 
     /// `count` must not exceed the length of [`front`](Self::front).
@@ -425,6 +444,7 @@ impl ReceiveQueue {
         if let Some(pieces) = &mut self.pieces {
             self.len = self.len.saturating_sub(count);
             pieces.consume_front(count, held);
+            self.give_back(held);
         }
     }
 }
@@ -581,6 +601,7 @@ mod tests {
                 }
                 prop_assert_eq!(queue.len(), model.len());
                 prop_assert!(held.bytes() >= queue.len() || queue.is_empty());
+                prop_assert_eq!(queue.pieces.is_none(), queue.is_empty(), "an empty queue owns nothing");
                 if queue.is_empty() {
                     prop_assert_eq!(held.bytes(), 0);
                 }

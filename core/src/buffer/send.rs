@@ -1,5 +1,6 @@
 //! What a stream's owner has written and the muxer has not yet sent.
 
+use super::spare::{Emptied, Spare};
 use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 use bytes::{Buf, Bytes};
 
@@ -8,12 +9,28 @@ const SHARE_FROM: usize = 1024;
 
 /// A queue of bytes to send: copied writes in a ring, shared ones as they are, in order.
 ///
-/// Most streams of a node send nothing most of the time, so a queue takes its memory when it is first used, and
-/// [`trim`](Self::trim) gives it back.
+/// Most streams of a node send nothing most of the time, so an empty queue owns no memory: it takes what it needs from the
+/// [`SendMemory`] of its connection, and gives it back when it is empty.
 #[derive(Debug, Default)]
 pub struct SendQueue {
     pieces: Option<Box<Pieces>>,
     len: usize,
+}
+
+/// The memory of send queues that are empty, for those that will not be.
+#[derive(Debug, Default)]
+pub struct SendMemory(Spare<Pieces>);
+
+impl SendMemory {
+    /// Gives it back.
+    pub fn trim(&mut self) {
+        self.0.trim();
+    }
+
+    /// Gives most of it back: there is no stream any more.
+    pub fn without_streams(&mut self) {
+        self.0.without_streams();
+    }
 }
 
 #[derive(Debug, Default)]
@@ -21,6 +38,15 @@ struct Pieces {
     /// Older than everything in `ring`.
     shared: VecDeque<Bytes>,
     ring: VecDeque<u8>,
+}
+
+impl Emptied for Pieces {
+    fn occupied(&self) -> usize {
+        let shared = self.shared.capacity().saturating_mul(size_of::<Bytes>());
+        shared
+            .saturating_add(self.ring.capacity())
+            .saturating_add(size_of::<Self>())
+    }
 }
 
 impl SendQueue {
@@ -37,21 +63,24 @@ impl SendQueue {
     }
 
     /// Queues a copy of `data`.
-    pub fn push_copy(&mut self, data: &[u8]) {
+    pub fn push_copy(&mut self, data: &[u8], memory: &mut SendMemory) {
         if data.is_empty() {
             return;
         }
-        self.pieces.get_or_insert_default().ring.extend(data);
+        self.pieces
+            .get_or_insert_with(|| memory.0.take())
+            .ring
+            .extend(data);
         self.len = self.len.saturating_add(data.len());
     }
 
     /// Queues `data` without copying it, unless it is small.
-    pub fn push_shared(&mut self, data: Bytes) {
+    pub fn push_shared(&mut self, data: Bytes, memory: &mut SendMemory) {
         if data.len() < SHARE_FROM {
-            return self.push_copy(&data);
+            return self.push_copy(&data, memory);
         }
         self.len = self.len.saturating_add(data.len());
-        let Pieces { shared, ring } = &mut **self.pieces.get_or_insert_default();
+        let Pieces { shared, ring } = &mut **self.pieces.get_or_insert_with(|| memory.0.take());
         if !ring.is_empty() {
             let copied = core::mem::take(ring);
             shared.push_back(Bytes::from(Vec::from(copied)));
@@ -60,7 +89,7 @@ impl SendQueue {
     }
 
     /// Moves up to `max` bytes to the end of `out`; returns how many.
-    pub fn take_into(&mut self, max: usize, out: &mut Vec<u8>) -> usize {
+    pub fn take_into(&mut self, max: usize, out: &mut Vec<u8>, memory: &mut SendMemory) -> usize {
         let mut left = max.min(self.len);
         let taken = left;
         let Some(pieces) = self.pieces.as_deref_mut() else {
@@ -91,18 +120,25 @@ impl SendQueue {
             ring.drain(..left);
         }
         self.len = self.len.saturating_sub(taken);
+        self.give_back(memory);
         taken
     }
 
-    /// Forgets everything and gives the memory back.
-    pub fn clear(&mut self) {
-        *self = Self::default();
+    /// Forgets everything.
+    pub fn clear(&mut self, memory: &mut SendMemory) {
+        if let Some(pieces) = &mut self.pieces {
+            pieces.shared.clear();
+            pieces.ring.clear();
+        }
+        self.len = 0;
+        self.give_back(memory);
     }
 
-    /// Gives back memory that an idle stream does not need.
-    pub fn trim(&mut self) {
-        if self.is_empty() {
-            self.pieces = None;
+    fn give_back(&mut self, memory: &mut SendMemory) {
+        if self.is_empty()
+            && let Some(pieces) = self.pieces.take()
+        {
+            memory.0.give(pieces);
         }
     }
 }
@@ -117,6 +153,7 @@ mod tests {
         Copy(Vec<u8>),
         Share(Vec<u8>),
         Take(usize),
+        Clear,
         Trim,
     }
 
@@ -126,6 +163,7 @@ mod tests {
             bytes().prop_map(Op::Copy),
             bytes().prop_map(Op::Share),
             (0usize..4000).prop_map(Op::Take),
+            Just(Op::Clear),
             Just(Op::Trim)
         ];
         prop::collection::vec(op, 0..40)
@@ -134,20 +172,22 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_leave_in_the_order_they_came(ops in ops()) {
-            let (mut queue, mut model) = (SendQueue::default(), VecDeque::new());
+            let (mut queue, mut memory, mut model) = (SendQueue::default(), SendMemory::default(), VecDeque::new());
             for op in ops {
                 match op {
-                    Op::Copy(data) => { queue.push_copy(&data); model.extend(data); }
-                    Op::Share(data) => { queue.push_shared(data.clone().into()); model.extend(data); }
+                    Op::Copy(data) => { queue.push_copy(&data, &mut memory); model.extend(data); }
+                    Op::Share(data) => { queue.push_shared(data.clone().into(), &mut memory); model.extend(data); }
                     Op::Take(max) => {
                         let mut out = Vec::new();
-                        let taken = queue.take_into(max, &mut out);
+                        let taken = queue.take_into(max, &mut out, &mut memory);
                         prop_assert_eq!(taken, max.min(model.len()));
                         prop_assert_eq!(out, model.drain(..taken).collect::<Vec<_>>());
                     }
-                    Op::Trim => queue.trim(),
+                    Op::Clear => { queue.clear(&mut memory); model.clear(); }
+                    Op::Trim => memory.trim(),
                 }
                 prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.pieces.is_none(), model.is_empty(), "an empty queue owns nothing");
             }
         }
     }

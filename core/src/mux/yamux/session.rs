@@ -8,7 +8,10 @@ use super::{
     stream::{ReceiveState, SendState, StreamState},
     transmit::Outbox,
 };
-use crate::{buffer::HeldMemory, time::Instant};
+use crate::{
+    buffer::{HeldMemory, SendMemory, SendQueue},
+    time::Instant,
+};
 use alloc::collections::BTreeMap;
 use bytes::Bytes;
 use core::time::Duration;
@@ -308,22 +311,31 @@ impl<X> Session<X> {
 
     /// Queues a copy of `data`; the caller checks the queue's limit. False if the direction is closed.
     pub fn write_copy(&mut self, place: usize, data: &[u8]) -> bool {
-        self.write(place, data.len(), |stream| stream.send.push_copy(data))
+        self.write(place, data.len(), |send, memory| {
+            send.push_copy(data, memory);
+        })
     }
 
     /// Queues `data` without a copy; the caller checks the queue's limit. False if the direction is closed.
     pub fn write_shared(&mut self, place: usize, data: Bytes) -> bool {
-        self.write(place, data.len(), |stream| stream.send.push_shared(data))
+        self.write(place, data.len(), |send, memory| {
+            send.push_shared(data, memory);
+        })
     }
 
-    fn write(&mut self, place: usize, len: usize, push: impl FnOnce(&mut StreamState<X>)) -> bool {
+    fn write(
+        &mut self,
+        place: usize,
+        len: usize,
+        push: impl FnOnce(&mut SendQueue, &mut SendMemory),
+    ) -> bool {
         let Some(stream) = self.streams.get_mut(place) else {
             return false;
         };
         if stream.send_state != SendState::Open || stream.reset.is_some() {
             return false;
         }
-        push(stream);
+        push(&mut stream.send, &mut self.outbox.memory);
         self.outbox.queued = self.outbox.queued.saturating_add(len);
         if stream.metered {
             self.outbox.metered = self.outbox.metered.saturating_add(len);
@@ -387,7 +399,7 @@ impl<X> Session<X> {
             self.by_id.remove(&stream.id);
         }
         let unsent = stream.send.len();
-        stream.send.clear();
+        stream.send.clear(&mut self.outbox.memory);
         stream.queue.clear(&mut self.held);
         let metered = stream.metered;
         self.outbox.gone(unsent, metered);
@@ -416,6 +428,10 @@ impl<X> Session<X> {
             .growth
             .saturating_sub(u64::from(stream.window.saturating_sub(INITIAL_WINDOW)));
         self.outbox.forget(place, &stream);
+        if self.streams.is_empty() {
+            self.held.without_streams();
+            self.outbox.memory.without_streams();
+        }
         self.decoding.forget(place);
         Some(stream.extra)
     }
@@ -491,7 +507,7 @@ impl<X> Session<X> {
         }
         (stream.syn_pending, stream.ack_pending) = (false, false);
         let unsent = stream.send.len();
-        stream.send.clear();
+        stream.send.clear(&mut self.outbox.memory);
         let metered = stream.metered;
         self.outbox.gone(unsent, metered);
     }
@@ -520,10 +536,6 @@ impl<X> Session<X> {
 
     /// Frees what idle streams and the idle session do not need.
     pub fn trim(&mut self) {
-        for (_, stream) in &mut self.streams {
-            stream.queue.trim();
-            stream.send.trim();
-        }
         self.held.trim();
         self.outbox.trim();
         if self.streams.is_empty() {

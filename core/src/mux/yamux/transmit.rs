@@ -6,7 +6,7 @@ use super::{
     session::{GoAway, Session},
     stream::{SendState, StreamState},
 };
-use crate::time::Instant;
+use crate::{buffer::SendMemory, time::Instant};
 use alloc::{collections::VecDeque, vec::Vec};
 use smallvec::SmallVec;
 
@@ -44,6 +44,8 @@ pub(super) struct Outbox {
     pub(super) queued: usize,
     pub(super) metered: usize,
     notices: VecDeque<SentNotice>,
+    /// What empty send queues do not need.
+    pub(super) memory: SendMemory,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,7 @@ impl Outbox {
     }
 
     pub(super) fn trim(&mut self) {
+        self.memory.trim();
         if self.listed == 0 {
             self.lanes = SmallVec::new();
         }
@@ -260,11 +263,13 @@ impl<X> Session<X> {
             }
             let length = u32::try_from(count).unwrap_or(u32::MAX);
             put(out, end, Kind::Data, flags, stream.id, length);
-            stream.send.take_into(count, out);
+            stream.send.take_into(count, out, &mut self.outbox.memory);
             stream.answered = true;
             stream.send_credit = stream.send_credit.saturating_sub(length);
             stream.uncredited = stream.uncredited.saturating_add(length);
-            stream.turn_left = stream.turn_left.saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
+            stream.turn_left = stream
+                .turn_left
+                .saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
             self.outbox.gone(count, stream.metered);
             if stream.wants_space && stream.send.len() <= space_at {
                 stream.wants_space = false;
@@ -325,4 +330,5 @@ fn put(out: &mut Vec<u8>, end: usize, kind: Kind, flags: Flags, stream: u32, len
     room
 }
 
-const _: () = assert!(MAX_SENT_PAYLOAD < INITIAL_WINDOW as usize && TURN as usize == MAX_SENT_PAYLOAD);
+const _: () =
+    assert!(MAX_SENT_PAYLOAD < INITIAL_WINDOW as usize && TURN as usize == MAX_SENT_PAYLOAD);
