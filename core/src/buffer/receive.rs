@@ -285,8 +285,8 @@ impl Chunk {
 /// [`HeldMemory`] of its connection, and gives it back when it is empty.
 #[derive(Debug, Default)]
 pub struct ReceiveQueue {
+    /// `None` if nothing waits.
     pieces: Option<Box<Pieces>>,
-    len: usize,
 }
 
 #[derive(Debug, Default)]
@@ -296,6 +296,7 @@ struct Pieces {
     /// Copied small payloads; the first `read` bytes are gone.
     gathered: Vec<u8>,
     read: usize,
+    len: usize,
 }
 
 impl Emptied for Pieces {
@@ -310,14 +311,14 @@ impl Emptied for Pieces {
 impl ReceiveQueue {
     /// Bytes waiting to be read.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.pieces.as_ref().map_or(0, |pieces| pieces.len)
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.pieces.is_none()
     }
 
     /// Takes the first `count` bytes of `incoming` (fewer, if there are fewer) to the end of the queue.
@@ -352,14 +353,15 @@ impl ReceiveQueue {
                 incoming.advance(count);
             }
         }
-        self.len = self.len.saturating_add(count);
+        pieces.len = pieces.len.saturating_add(count);
     }
 
     /// The next piece of at most `max` bytes, without a copy; `None` if nothing waits.
     pub fn pop(&mut self, max: usize, held: &mut HeldMemory) -> Option<Bytes> {
-        let piece = self.pieces.as_mut()?.pop(max, held)?;
-        self.len = self.len.saturating_sub(piece.len());
-        self.give_back(held);
+        let pieces = self.pieces.as_mut()?;
+        let piece = pieces.pop(max, held)?;
+        pieces.len = pieces.len.saturating_sub(piece.len());
+        self.give_back_if_empty(held);
         Some(piece)
     }
 
@@ -383,7 +385,7 @@ impl ReceiveQueue {
 
     /// The first `count` bytes as one piece; `None` if fewer wait. Copies only where they are not already together.
     pub fn take(&mut self, count: usize, held: &mut HeldMemory) -> Option<Bytes> {
-        if count > self.len {
+        if count > self.len() {
             return None;
         }
         if count == 0 {
@@ -399,13 +401,13 @@ impl ReceiveQueue {
 
     /// The front of the queue as one slice of at least `min(wanted, len)` bytes.
     pub fn peek(&mut self, wanted: usize, held: &mut HeldMemory) -> &[u8] {
-        let wanted = wanted.min(self.len);
+        let wanted = wanted.min(self.len());
         if self.front().len() < wanted {
             let mut joined = alloc::vec![0; wanted];
             self.read_into(&mut joined, held);
             held.add(wanted);
-            self.len = self.len.saturating_add(wanted);
             let pieces = self.pieces.get_or_insert_with(|| held.spare.take());
+            pieces.len = pieces.len.saturating_add(wanted);
             pieces.chunks.push_front(Chunk::own(joined.into()));
         }
         self.front()
@@ -413,7 +415,7 @@ impl ReceiveQueue {
 
     /// Drops the first `count` bytes (fewer, if there are fewer).
     pub fn consume(&mut self, mut count: usize, held: &mut HeldMemory) {
-        while count > 0 && self.len > 0 {
+        while count > 0 && !self.is_empty() {
             let piece = count.min(self.front().len());
             self.consume_front(piece, held);
             count = count.saturating_sub(piece);
@@ -422,13 +424,11 @@ impl ReceiveQueue {
 
     /// Forgets everything.
     pub fn clear(&mut self, held: &mut HeldMemory) {
-        self.consume(self.len, held);
+        self.consume(self.len(), held);
     }
 
-    fn give_back(&mut self, held: &mut HeldMemory) {
-        if self.is_empty()
-            && let Some(mut pieces) = self.pieces.take()
-        {
+    fn give_back_if_empty(&mut self, held: &mut HeldMemory) {
+        if let Some(mut pieces) = self.pieces.take_if(|pieces| pieces.len == 0) {
             pieces.gathered.clear();
             pieces.read = 0;
             held.spare.give(pieces);
@@ -442,9 +442,9 @@ impl ReceiveQueue {
     /// `count` must not exceed the length of [`front`](Self::front).
     fn consume_front(&mut self, count: usize, held: &mut HeldMemory) {
         if let Some(pieces) = &mut self.pieces {
-            self.len = self.len.saturating_sub(count);
+            pieces.len = pieces.len.saturating_sub(count);
             pieces.consume_front(count, held);
-            self.give_back(held);
+            self.give_back_if_empty(held);
         }
     }
 }

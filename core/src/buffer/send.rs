@@ -13,8 +13,8 @@ const SHARE_FROM: usize = 1024;
 /// [`SendMemory`] of its connection, and gives it back when it is empty.
 #[derive(Debug, Default)]
 pub struct SendQueue {
+    /// `None` if nothing waits.
     pieces: Option<Box<Pieces>>,
-    len: usize,
 }
 
 /// The memory of send queues that are empty, for those that will not be.
@@ -38,6 +38,7 @@ struct Pieces {
     /// Older than everything in `ring`.
     shared: VecDeque<Bytes>,
     ring: VecDeque<u8>,
+    len: usize,
 }
 
 impl Emptied for Pieces {
@@ -52,14 +53,14 @@ impl Emptied for Pieces {
 impl SendQueue {
     /// Bytes waiting.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        self.len
+    pub fn len(&self) -> usize {
+        self.pieces.as_ref().map_or(0, |pieces| pieces.len)
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.pieces.is_none()
     }
 
     /// Queues a copy of `data`.
@@ -67,11 +68,9 @@ impl SendQueue {
         if data.is_empty() {
             return;
         }
-        self.pieces
-            .get_or_insert_with(|| memory.0.take())
-            .ring
-            .extend(data);
-        self.len = self.len.saturating_add(data.len());
+        let pieces = self.pieces.get_or_insert_with(|| memory.0.take());
+        pieces.ring.extend(data);
+        pieces.len = pieces.len.saturating_add(data.len());
     }
 
     /// Queues `data` without copying it, unless it is small.
@@ -79,23 +78,24 @@ impl SendQueue {
         if data.len() < SHARE_FROM {
             return self.push_copy(&data, memory);
         }
-        self.len = self.len.saturating_add(data.len());
-        let Pieces { shared, ring } = &mut **self.pieces.get_or_insert_with(|| memory.0.take());
+        let Pieces { shared, ring, len } =
+            &mut **self.pieces.get_or_insert_with(|| memory.0.take());
         if !ring.is_empty() {
             let copied = core::mem::take(ring);
             shared.push_back(Bytes::from(Vec::from(copied)));
         }
+        *len = len.saturating_add(data.len());
         shared.push_back(data);
     }
 
     /// Moves up to `max` bytes to the end of `out`; returns how many.
     pub fn take_into(&mut self, max: usize, out: &mut Vec<u8>, memory: &mut SendMemory) -> usize {
-        let mut left = max.min(self.len);
-        let taken = left;
         let Some(pieces) = self.pieces.as_deref_mut() else {
             return 0;
         };
-        let Pieces { shared, ring } = pieces;
+        let Pieces { shared, ring, len } = pieces;
+        let mut left = max.min(*len);
+        let taken = left;
         while left > 0 {
             let Some(front) = shared.front_mut() else {
                 break;
@@ -119,8 +119,10 @@ impl SendQueue {
             );
             ring.drain(..left);
         }
-        self.len = self.len.saturating_sub(taken);
-        self.give_back(memory);
+        *len = len.saturating_sub(taken);
+        if *len == 0 {
+            self.give_back(memory);
+        }
         taken
     }
 
@@ -129,15 +131,14 @@ impl SendQueue {
         if let Some(pieces) = &mut self.pieces {
             pieces.shared.clear();
             pieces.ring.clear();
+            pieces.len = 0;
         }
-        self.len = 0;
         self.give_back(memory);
     }
 
+    /// Nothing waits any more.
     fn give_back(&mut self, memory: &mut SendMemory) {
-        if self.is_empty()
-            && let Some(pieces) = self.pieces.take()
-        {
+        if let Some(pieces) = self.pieces.take() {
             memory.0.give(pieces);
         }
     }

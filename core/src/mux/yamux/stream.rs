@@ -138,13 +138,13 @@ impl<X> StreamState<X> {
 
     /// Bytes received and not read.
     #[must_use]
-    pub const fn readable(&self) -> usize {
+    pub fn readable(&self) -> usize {
         self.queue.len()
     }
 
     /// Bytes written and not sent.
     #[must_use]
-    pub const fn queued(&self) -> usize {
+    pub fn queued(&self) -> usize {
         self.send.len()
     }
 
