@@ -12,6 +12,7 @@ mod calls;
 mod meter;
 mod report;
 mod subject;
+mod tcp;
 mod work;
 mod worker;
 mod workload;
@@ -23,7 +24,7 @@ processor and on current-thread runtimes, do the same work for each implementati
 
 side-by-side [WORK..]       all work otherwise
     --subjects A,B,..       who is compared, libp2p,drywire otherwise; the first is what the others are compared with.
-                            CLIENT:SERVER mixes two
+                            CLIENT:SERVER mixes two; tcp is no libp2p at all, the floor under the echoes
     --runs N                runs of each, 5 otherwise
     --size-mib N            of bulk work, 1024 otherwise (after a warm-up of 64)
     --scale F               multiplies the number of operations, connections and streams

@@ -10,6 +10,8 @@ use drywire_interop::Options;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Implementation {
     Libp2p,
+    /// Plain TCP, a connection for each stream: the floor.
+    Tcp,
     /// rust-libp2p with `V1Lazy` negotiation of streams, its nearest to an optimistic stream.
     Libp2pLazy,
     Drywire,
@@ -23,6 +25,7 @@ pub(crate) enum Implementation {
 impl Implementation {
     pub(crate) const ALL: &'static [Self] = &[
         Self::Libp2p,
+        Self::Tcp,
         Self::Libp2pLazy,
         Self::Drywire,
         Self::DrywireBytes,
@@ -36,6 +39,7 @@ impl Implementation {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Libp2p => "libp2p",
+            Self::Tcp => "tcp",
             Self::Libp2pLazy => "libp2p-lazy",
             Self::Drywire => "drywire",
             Self::DrywireBytes => "drywire-bytes",
@@ -71,6 +75,7 @@ macro_rules! with_peer {
             Implementation::Libp2p | Implementation::Libp2pLazy => {
                 $function::<drywire_interop::Libp2pPeer>($($argument),*)
             }
+            Implementation::Tcp => $function::<crate::tcp::TcpPeer>($($argument),*),
             Implementation::Drywire => $function::<drywire_interop::DrywirePeer>($($argument),*),
             Implementation::DrywireBytes => {
                 $function::<drywire_interop::DrywireBytesPeer>($($argument),*)
@@ -92,11 +97,14 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Whether the bars are meant for it: they are for drywire, not for rust-libp2p in another set-up.
+    /// Whether the bars are meant for it: they are for drywire, not for rust-libp2p in another set-up, nor for the floor.
     pub(crate) fn is_judged(self) -> bool {
-        ![self.client, self.server]
-            .iter()
-            .all(|end| matches!(end, Implementation::Libp2p | Implementation::Libp2pLazy))
+        ![self.client, self.server].iter().all(|end| {
+            matches!(
+                end,
+                Implementation::Libp2p | Implementation::Libp2pLazy | Implementation::Tcp
+            )
+        })
     }
 
     pub(crate) fn parse(name: &str) -> Option<Self> {
