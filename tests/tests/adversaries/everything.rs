@@ -1,0 +1,246 @@
+//! Everything at once, against a node with its default limits.
+
+use crate::{KIB, SECOND, address};
+use drywire::{
+    connection::{Config as ConnectionConfig, ConnectionId},
+    identity::Keypair,
+    mux::yamux::Flags,
+    resource,
+    seed::Seed,
+    swarm::{ConnectionLimits, DialOptions},
+    wire::varint,
+};
+use drywire_tests::{
+    hostile::{self, Hostile},
+    pair::Secure,
+    site::Site,
+};
+
+/// What a node may take in all, in bytes: what its connections are lent, and for each of them what it needs before and beside
+/// that.
+fn budget() -> isize {
+    let (connection, limits) = (ConnectionConfig::default(), ConnectionLimits::default());
+    let lent = resource::Limits::default().node.bytes as usize;
+    // The receive buffer, and a message that is cut in two.
+    let reading = connection.max_receive_buffer + 64 * KIB;
+    (lent + limits.connections as usize * reading) as isize
+}
+
+struct Attacker {
+    connection: ConnectionId,
+    hostile: Hostile,
+    next: u32,
+}
+
+impl Attacker {
+    fn say(&mut self, site: &mut Site, bytes: &[u8]) {
+        if site.has(self.connection) && site.waiting(self.connection) < 256 * KIB {
+            self.hostile.send(&mut site.port(self.connection), bytes);
+        }
+    }
+
+    fn id(&mut self) -> u32 {
+        self.next += 2;
+        self.next
+    }
+
+    /// Data that nobody reads, on many streams.
+    fn hoard(&mut self, site: &mut Site, streams: u32, bytes: usize) {
+        for _ in 0..streams {
+            let id = self.id();
+            let mut flight = hostile::data(Flags::SYN, id, &hostile::propose("/raw"));
+            for piece in vec![9; bytes].chunks(16 * KIB) {
+                flight.extend(hostile::data(Flags::NONE, id, piece));
+            }
+            self.say(site, &flight);
+        }
+    }
+
+    fn ping(&mut self, site: &mut Site) {
+        let pings: Vec<u8> = (0..200).flat_map(hostile::ping).collect();
+        self.say(site, &pings);
+    }
+
+    /// Streams that never come to a protocol.
+    fn dawdle(&mut self, site: &mut Site) {
+        for _ in 0..20 {
+            let id = self.id();
+            let said = hostile::data(Flags::SYN, id, b"\x13/multistream/1.0.0\n\x30/half");
+            self.say(site, &said);
+        }
+    }
+
+    /// Pushes of identify that never end, as long as may be, and questions whose answers are not read.
+    fn identify(&mut self, site: &mut Site) {
+        for name in ["/ipfs/id/push/1.0.0", "/ipfs/id/1.0.0"] {
+            for _ in 0..4 {
+                let id = self.id();
+                let mut said = hostile::propose(name);
+                if name.contains("push") {
+                    for part in 0..10u8 {
+                        varint::encode(8 * KIB as u64, &mut said);
+                        said.extend(std::iter::repeat_n(part, 8 * KIB));
+                    }
+                }
+                let mut flags = Flags::SYN;
+                for piece in said.chunks(16 * KIB) {
+                    self.say(site, &hostile::data(flags, id, piece));
+                    flags = Flags::NONE;
+                }
+            }
+        }
+    }
+}
+
+/// A peer that means well: it asks and is answered.
+struct Friend {
+    connection: ConnectionId,
+    hostile: Hostile,
+    next: u32,
+}
+
+impl Friend {
+    fn new(site: &mut Site) -> Self {
+        let remote = "/ip4/198.51.100.1/tcp/1".parse().expect("an address");
+        let (connection, hostile) = site.intruder(&remote, 999_999).expect("there is room");
+        assert!(site.told.established.contains(&connection), "it is let in");
+        let now = site.now;
+        site.node.set_keep_alive(now, connection, true);
+        Self {
+            connection,
+            hostile,
+            next: 1,
+        }
+    }
+
+    fn is_served(&mut self, site: &mut Site) {
+        let id = self.next;
+        self.next += 4;
+        let port = &mut site.port(self.connection);
+        let question = [hostile::propose("/ipfs/ping/1.0.0"), vec![7; 32]].concat();
+        let flags = Flags::SYN.with(Flags::FIN);
+        self.hostile.send(port, &hostile::data(flags, id, &question));
+        let answer = self.hostile.data(port, id);
+        assert!(answer.ends_with(&[7; 32]), "its ping is answered");
+        let question = hostile::propose("/ipfs/id/1.0.0");
+        self.hostile
+            .send(port, &hostile::data(flags, id + 2, &question));
+        let answer = self.hostile.data(port, id + 2);
+        assert!(answer.len() > 200, "it is told who this is");
+    }
+}
+
+/// T34 (CVE-2022-23486, -23487, -23492): 440 connections from 55 hosts and 1000 sockets that are refused, half handshakes, streams whose data nobody
+/// reads, streams that never negotiate, pings, pushes that never end, answers that are not read, and dials, all at once,
+/// against a node with its default limits and an application that reads nothing. What the node takes of the heap stays below
+/// what its limits add up to; a peer that means well is still let in and answered; and when the attackers are gone, so is
+/// everything they brought.
+///
+/// Fails if memory that is held is not counted against the lease of its connection.
+#[test]
+fn everything_at_once() {
+    let mut site = Site::new(Secure::Noise, |_| {});
+    site.reads = false;
+    let mut friend = Friend::new(&mut site);
+    friend.is_served(&mut site);
+    site.wait(SECOND * 9);
+    friend.is_served(&mut site);
+    let idle = site.heap();
+    let mut attackers: Vec<Attacker> = Vec::new();
+    let (mut turned_away, mut highest) = (0, 0);
+    for host in 0..55u32 {
+        // More than a host may have.
+        for n in 0..16u64 {
+            let seed = u64::from(host) * 16 + n;
+            match site.intruder(&address(host), seed) {
+                Ok((connection, hostile)) => {
+                    site.deafen(connection, true);
+                    attackers.push(Attacker {
+                        connection,
+                        hostile,
+                        next: 1,
+                    });
+                }
+                Err(_) => turned_away += 1,
+            }
+        }
+    }
+    let limits = ConnectionLimits::default();
+    assert_eq!(attackers.len(), 55 * limits.per_address as usize);
+    println!("{} connections, {turned_away} refused", attackers.len());
+    // All who may be are known by name; now as many handshakes as there is room for are begun and left.
+    let mut halves = Vec::new();
+    for host in 100..200 {
+        for _ in 0..2 {
+            let Ok(connection) = site.accept(&address(host)) else {
+                turned_away += 1;
+                continue;
+            };
+            let port = &mut site.port(connection);
+            let said = b"\x13/multistream/1.0.0\n\x07/noise\n\x00\x20half of a key";
+            drywire_tests::victim::Target::input(port, said);
+            halves.push(connection);
+        }
+    }
+    assert!(turned_away > 500);
+    let mut note = |site: &Site, what: &str| {
+        let peak = site.meter.total.peak;
+        if peak > highest {
+            highest = peak;
+            println!("{what}: {} KiB", peak / 1024);
+        }
+        assert!(peak - idle <= budget(), "{what}: {peak}");
+    };
+    note(&site, "half handshakes");
+    for round in 0..4u32 {
+        for (n, attacker) in attackers.iter_mut().enumerate() {
+            match (n as u32 + round) % 4 {
+                0 | 1 => attacker.hoard(&mut site, 8, 200 * KIB),
+                2 => {
+                    attacker.dawdle(&mut site);
+                    attacker.ping(&mut site);
+                }
+                _ => attacker.identify(&mut site),
+            }
+        }
+        note(&site, "a round of the attack");
+        for n in 0..100 {
+            let peer = Keypair::ed25519_from_seed(&Seed::for_tests(50_000 + n)).peer_id();
+            let addresses = (0..100).map(|m| address(10_000 + n as u32 * 100 + m));
+            let now = site.now;
+            let _ = site
+                .node
+                .dial(now, DialOptions::peer(peer).addresses(addresses));
+        }
+        site.turn();
+        note(&site, "dials");
+        friend.is_served(&mut site);
+        site.wait(SECOND * 3);
+        friend.is_served(&mut site);
+        note(&site, "time");
+    }
+    println!(
+        "highest {} KiB of {} KiB",
+        highest / 1024,
+        budget() / 1024
+    );
+    assert!(highest > 64 * 1024 * KIB as isize, "hardly an attack");
+    // Nobody reads: those who hoard are thrown out. The rest hang up.
+    site.wait(SECOND * 60);
+    for attacker in &attackers {
+        site.hang_up(attacker.connection);
+    }
+    for connection in halves {
+        site.hang_up(connection);
+    }
+    for (attempt, _) in std::mem::take(&mut site.dials) {
+        site.refuse(attempt);
+    }
+    for _ in 0..1000 {
+        site.wait(SECOND * 9);
+        friend.is_served(&mut site);
+    }
+    assert_eq!(site.node.swarm().connection_count(), 1);
+    let left = site.heap() - idle;
+    assert!(left <= 16 * KIB as isize, "{left} bytes are left");
+}
