@@ -6,7 +6,7 @@ use drywire::{
         ConnectedPoint, ConnectionError, ConnectionId, Event as ConnectionEvent, StreamId,
         StreamKind,
     },
-    identity::Keypair,
+    identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     node::{Node, NodeAction, NodeEvent},
@@ -70,6 +70,8 @@ pub struct Site {
     /// How its connections are secured.
     pub secure: Secure,
     pipes: BTreeMap<ConnectionId, Pipe>,
+    /// What connections that are gone have sent, and nobody has looked at yet.
+    last_words: BTreeMap<ConnectionId, Vec<u8>>,
     out: Vec<u8>,
 }
 
@@ -121,6 +123,7 @@ impl Site {
             reads: true,
             secure,
             pipes: BTreeMap::new(),
+            last_words: BTreeMap::new(),
             out: Vec::with_capacity(1 << 20),
         };
         site.turn();
@@ -224,6 +227,12 @@ impl Site {
             .map_or(0, |pipe| pipe.waiting.len())
     }
 
+    /// How many addresses the node knows of a peer. (They share memory with what is looked at.)
+    pub fn addresses_of(&mut self, peer: &PeerId) -> usize {
+        let swarm = self.node.swarm();
+        self.meter.run(|| swarm.addresses(peer).len())
+    }
+
     /// What everything the node has takes of the heap.
     pub fn heap(&self) -> isize {
         self.meter.total.kept
@@ -320,7 +329,8 @@ impl Site {
                 pipe.sent.extend_from_slice(out);
             }
             NodeAction::Close(connection) => {
-                self.pipes.remove(&connection);
+                let sent = self.pipes.remove(&connection).map(|pipe| pipe.sent);
+                self.last_words.extend(sent.map(|sent| (connection, sent)));
                 self.told.inbound.retain(|(of, _)| *of != connection);
                 self.meter.run(|| node.handle_closed(now, connection));
             }
@@ -438,7 +448,13 @@ impl Target for Port<'_> {
 
     fn sent(&mut self) -> Vec<u8> {
         self.site.turn();
-        let pipe = self.site.pipes.get_mut(&self.connection);
-        pipe.map_or_else(Vec::new, |pipe| std::mem::take(&mut pipe.sent))
+        match self.site.pipes.get_mut(&self.connection) {
+            Some(pipe) => std::mem::take(&mut pipe.sent),
+            None => self
+                .site
+                .last_words
+                .remove(&self.connection)
+                .unwrap_or_default(),
+        }
     }
 }

@@ -85,9 +85,10 @@ fn a_flood_of_pings_ends_the_connection() {
         hostile.send(&mut victim, &flight);
     }
     assert_eq!(victim.waiting(), 0, "what it still sends is dropped");
-    let grown = peak_of(&victim) - before;
-    assert!(grown <= 40 * KIB as isize, "{grown}");
-    victim.wait(Config::default().close_timeout);
+    let (grown, config) = (peak_of(&victim) - before, Config::default());
+    let bound = config.max_receive_buffer + 8 * KIB;
+    assert!(grown <= bound as isize, "{grown}");
+    victim.wait(config.close_timeout);
     assert!(victim.side.connection.is_closed());
 }
 
@@ -228,7 +229,8 @@ fn end(victim: &mut Victim, stream: StreamId, ending: Ending) {
         _ => {
             let mut view = connection.stream(stream).unwrap();
             match ending {
-                Ending::Finish => view.finish().unwrap(),
+                // The peer may have aborted it before.
+                Ending::Finish => drop(view.finish()),
                 Ending::Reset => view.reset(code::NO_ERROR),
                 Ending::Stop => view.stop(),
                 _ => view.release(),
@@ -391,8 +393,8 @@ fn streams_leave_nothing_in_the_connection() {
         assert_eq!(streams.len(), AT_ONCE as usize);
         let connection = &mut victim.side.connection;
         victim.meter.run(|| {
-            for stream in streams {
-                let mut view = connection.stream(stream).unwrap();
+            for stream in &streams {
+                let mut view = connection.stream(*stream).unwrap();
                 if view.read(1) == Ok(None) {
                     view.finish().unwrap();
                 } else {

@@ -29,7 +29,7 @@
 //! | we receive \ state | `Open` | `FinReceived` | `Stopped` (nobody reads) | unknown id |
 //! |---|---|---|---|---|
 //! | data within credit | queued, reported | error `DataAfterFinish` | discarded, credit returned | discarded; error if it is an id of ours never used |
-//! | data beyond credit | error `WindowExceeded` | error | error | discarded |
+//! | data beyond credit | error `WindowExceeded` | error | error | discarded; error if beyond every window there can be |
 //! | FIN | `FinReceived`, reported | nothing | `FinReceived` | ignored |
 //! | SYN | error `AlreadyOpen` | error | error | opens; RST if over a limit; error if of our parity or used before |
 //! | RST | reported; what was received stays readable | reported | reported | ignored |

@@ -170,6 +170,10 @@ impl<X: Default> Session<X> {
             return Ok(place.map(Notice::Inbound));
         }
         let Some(place) = self.find(now, header)? else {
+            // No stream ever had so much credit: this was not on its way when the stream was forgotten.
+            if header.length > self.config.max_window.max(INITIAL_WINDOW) {
+                return Err(Error::WindowExceeded(header.stream));
+            }
             self.decoding = Decoding::Body {
                 place: None,
                 remaining: header.length,
