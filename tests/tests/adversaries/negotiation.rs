@@ -27,14 +27,38 @@ fn garbage() -> Vec<(&'static str, Vec<u8>, multistream::Error)> {
     let too_many = MAX_ROUNDS + 1;
     vec![
         ("no header", b"GET / HTTP/1.1\r\n".to_vec(), NotMultistream),
-        ("endless refusals", after_header(&b"\x03/a\n".repeat(too_many)), TooManyRounds),
-        ("endless lists", after_header(&b"\x03ls\n".repeat(too_many)), TooManyRounds),
-        ("a length in two bytes that fits in one", after_header(b"\x83\x00/a\n"), NonMinimalLength),
-        ("a length that never ends", after_header(&[0xff; 20]), LineTooLong),
-        ("a line of 1025 bytes", after_header(b"\x81\x08"), LineTooLong),
+        (
+            "endless refusals",
+            after_header(&b"\x03/a\n".repeat(too_many)),
+            TooManyRounds,
+        ),
+        (
+            "a second list",
+            after_header(&b"\x03ls\n".repeat(2)),
+            TooManyRounds,
+        ),
+        (
+            "a length in two bytes that fits in one",
+            after_header(b"\x83\x00/a\n"),
+            NonMinimalLength,
+        ),
+        (
+            "a length that never ends",
+            after_header(&[0xff; 20]),
+            LineTooLong,
+        ),
+        (
+            "a line of 1025 bytes",
+            after_header(b"\x81\x08"),
+            LineTooLong,
+        ),
         ("no newline", after_header(b"\x03/ab"), MissingNewline),
         ("an empty line", after_header(b"\x01\n"), InvalidProposal),
-        ("nothing, not even a newline", after_header(b"\x00"), MissingNewline),
+        (
+            "nothing, not even a newline",
+            after_header(b"\x00"),
+            MissingNewline,
+        ),
         ("no text", after_header(b"\x03/\xff\n"), InvalidProposal),
         ("no slash", after_header(b"\x02a\n"), InvalidProposal),
     ]
@@ -81,7 +105,10 @@ fn garbage_on_a_stream_costs_the_stream() {
             (1, code::PROTOCOL_NEGOTIATION_FAILED),
             "{what}"
         );
-        assert_eq!(victim.count(|event| matches!(event, Event::Inbound { .. })), 0);
+        assert_eq!(
+            victim.count(|event| matches!(event, Event::Inbound { .. })),
+            0
+        );
         assert!(victim.side.connection.is_open(), "{what}");
     }
 }
