@@ -267,4 +267,3 @@ fn framed(message: &[u8]) -> Vec<u8> {
     let length = u16::try_from(message.len()).expect("short");
     [&length.to_be_bytes()[..], message].concat()
 }
-

@@ -78,15 +78,23 @@ fn doors() -> Vec<Door> {
         .hold(8, |_| address(0))
         .from(one()),
         Door::new(Refused::TooManyPending, |_| {}).hold(64, |n| address(n / 8)),
-        Door::new(Refused::TooManyConnections, |config| config.limits.inbound = 40)
-            .hold(40, |n| address(n / 8)),
+        Door::new(Refused::TooManyConnections, |config| {
+            config.limits.inbound = 40
+        })
+        .hold(40, |n| address(n / 8)),
         Door::new(Refused::EventsFull, events).hold(2, |_| address(0)),
     ];
     let mut denied = Door::new(Refused::Denied, |_| {});
     let network = "203.0.113.0".parse().expect("an address");
     denied.swarm.deny_network(network, 24);
     let inside = (0..256).map(|n| format!("/ip4/203.0.113.{n}/tcp/1"));
-    doors.push(denied.from(inside.map(|text| text.parse().expect("an address")).collect()));
+    doors.push(
+        denied.from(
+            inside
+                .map(|text| text.parse().expect("an address"))
+                .collect(),
+        ),
+    );
     let mut fast = Door::new(Refused::TooFast, |_| {});
     for _ in 0..16 {
         let id = fast.take(&address(0)).expect("in the burst");

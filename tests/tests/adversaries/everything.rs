@@ -119,7 +119,8 @@ impl Friend {
         let port = &mut site.port(self.connection);
         let question = [hostile::propose("/ipfs/ping/1.0.0"), vec![7; 32]].concat();
         let flags = Flags::SYN.with(Flags::FIN);
-        self.hostile.send(port, &hostile::data(flags, id, &question));
+        self.hostile
+            .send(port, &hostile::data(flags, id, &question));
         let answer = self.hostile.data(port, id);
         assert!(answer.ends_with(&[7; 32]), "its ping is answered");
         let question = hostile::propose("/ipfs/id/1.0.0");
@@ -194,13 +195,14 @@ fn everything_at_once() {
     note(&site, "half handshakes");
     for round in 0..4u32 {
         for (n, attacker) in attackers.iter_mut().enumerate() {
-            match (n as u32 + round) % 4 {
-                0 | 1 => attacker.hoard(&mut site, 8, 200 * KIB),
-                2 => {
-                    attacker.dawdle(&mut site);
-                    attacker.ping(&mut site);
+            // Each begins with something else.
+            for step in 0..4 {
+                match (n as u32 + round + step) % 4 {
+                    0 => attacker.hoard(&mut site, 4, 200 * KIB),
+                    1 => attacker.dawdle(&mut site),
+                    2 => attacker.ping(&mut site),
+                    _ => attacker.identify(&mut site),
                 }
-                _ => attacker.identify(&mut site),
             }
         }
         note(&site, "a round of the attack");
@@ -219,11 +221,7 @@ fn everything_at_once() {
         friend.is_served(&mut site);
         note(&site, "time");
     }
-    println!(
-        "highest {} KiB of {} KiB",
-        highest / 1024,
-        budget() / 1024
-    );
+    println!("highest {} KiB of {} KiB", highest / 1024, budget() / 1024);
     assert!(highest > 64 * 1024 * KIB as isize, "hardly an attack");
     // Nobody reads: those who hoard are thrown out. The rest hang up.
     site.wait(SECOND * 60);
@@ -243,4 +241,42 @@ fn everything_at_once() {
     assert_eq!(site.node.swarm().connection_count(), 1);
     let left = site.heap() - idle;
     assert!(left <= 16 * KIB as isize, "{left} bytes are left");
+}
+
+/// T34: one peer, alone with the node, sends data that nobody reads on as many streams as it may, on one connection, then on
+/// all it may have. It is let hold 32 MiB on each and 64 MiB in all, and not more.
+///
+/// Fails if what a connection holds is not counted against its lease, or leases are not limited for one peer.
+#[test]
+fn one_peer_holds_no_more_than_its_share() {
+    let shared = resource::Limits::default();
+    let mut site = Site::new(Secure::Noise, |_| {});
+    site.reads = false;
+    let before = site.heap();
+    let mut attackers: Vec<Attacker> = Vec::new();
+    for n in 0..ConnectionLimits::default().per_peer as usize {
+        let (connection, hostile) = site.intruder(&address(1), 1).expect("accepted");
+        attackers.push(Attacker {
+            connection,
+            hostile,
+            next: 1,
+        });
+        for _ in 0..64 {
+            for attacker in &mut attackers {
+                attacker.hoard(&mut site, 4, 240 * KIB);
+            }
+        }
+        let share = match n {
+            0 => shared.connection,
+            _ => shared.peer,
+        };
+        // What each reads into, the message that brought it over, and its streams.
+        let beside = (n + 1) * (256 * KIB + 64 * KIB + 256 * KIB);
+        let held = site.heap();
+        println!("{} connections: {} KiB", n + 1, held / 1024);
+        assert!(held - before <= (share.bytes as usize + beside) as isize);
+        if n == 0 {
+            assert!(held >= (share.bytes as isize) / 2, "hardly an attack");
+        }
+    }
 }

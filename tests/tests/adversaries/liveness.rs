@@ -113,8 +113,9 @@ fn every_byte_arrives_through_delays_and_stalls() {
         setup.config.negotiation_timeout = Duration::from_secs(1000);
         let mut pair = setup.established();
         pair.limit = 1 + dice.roll(200_000) as usize;
-        let mut exchanges: Vec<Exchange> =
-            (0..1 + dice.roll(12)).map(|_| Exchange::new(&mut dice)).collect();
+        let mut exchanges: Vec<Exchange> = (0..1 + dice.roll(12))
+            .map(|_| Exchange::new(&mut dice))
+            .collect();
         for exchange in &mut exchanges {
             exchange.ids[0] = Some(pair.open(0, "/raw", StreamKind::Raw));
         }

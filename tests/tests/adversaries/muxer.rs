@@ -8,8 +8,7 @@ use drywire::{
     time::Instant,
 };
 use drywire_tests::{
-    heap,
-    hostile,
+    heap, hostile,
     pair::Secure,
     victim::{Target, Victim},
 };
@@ -293,10 +292,7 @@ fn race(secure: Secure, ending: Ending, frame: &[u8]) {
             assert!(sent.iter().any(|(header, _)| header.stream == 3), "{what}");
         }
         let now = victim.now;
-        victim
-            .side
-            .connection
-            .close(now, ConnectionError::Closed);
+        victim.side.connection.close(now, ConnectionError::Closed);
         victim.side.connection.handle_eof(now);
         victim.wait(SECOND * 20);
         assert!(victim.side.connection.is_closed(), "{what}");
@@ -305,9 +301,7 @@ fn race(secure: Secure, ending: Ending, frame: &[u8]) {
             1,
             "{what}"
         );
-        let of_stream = |event: &Event| {
-            matches!(event, Event::Finished { stream: of } | Event::Reset { stream: of, .. } if *of == stream)
-        };
+        let of_stream = |event: &Event| matches!(event, Event::Finished { stream: of } | Event::Reset { stream: of, .. } if *of == stream);
         assert!(victim.count(of_stream) <= 1, "{what}");
     }
     assert_eq!(heap::bytes(), before, "{secure:?} {ending:?} {frame:?}");
@@ -422,7 +416,10 @@ fn streams_leave_nothing_in_the_connection() {
 #[test]
 fn opening_and_resetting_in_a_loop_ends_the_connection() {
     let (mut victim, mut hostile) = attacked(Secure::Noise);
-    let (proposal, limit) = (hostile::propose("/raw"), Config::default().yamux.waste_burst);
+    let (proposal, limit) = (
+        hostile::propose("/raw"),
+        Config::default().yamux.waste_burst,
+    );
     let (mut rounds, mut spawned) = (0, 0);
     while victim.side.connection.error().is_none() {
         let id = rounds * 2 + 1;

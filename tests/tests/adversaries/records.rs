@@ -234,7 +234,12 @@ fn every_collection_from_the_wire_may_be_empty() {
     assert_eq!(Reader::new(&[]).count(), 0);
     // A record of no addresses is a record.
     let record = PeerRecord::seal(&keypair(1), 1, &[]).expect("short");
-    assert!(PeerRecord::open(&record).expect("sound").addresses().is_empty());
+    assert!(
+        PeerRecord::open(&record)
+            .expect("sound")
+            .addresses()
+            .is_empty()
+    );
     // Every field of identify, empty; and no part, an empty part, ten of them.
     let mut pusher = Pusher::new();
     let empty = message(|writer| {
@@ -261,7 +266,10 @@ fn every_collection_from_the_wire_may_be_empty() {
         ("/dns/example.org/tcp/1", Resolved::Addresses(vec![])),
         ("/dnsaddr/example.org", Resolved::Text(vec![])),
         ("/dnsaddr/example.org", Resolved::Text(vec![String::new()])),
-        ("/dnsaddr/example.org", Resolved::Text(vec!["dnsaddr=".into()])),
+        (
+            "/dnsaddr/example.org",
+            Resolved::Text(vec!["dnsaddr=".into()]),
+        ),
     ] {
         let mut site = Site::new(Secure::Plaintext, |_| {});
         let now = site.now;
@@ -330,7 +338,38 @@ fn deep_nesting_is_passed_over() {
     pusher.rest();
     assert!(matches!(
         pusher.site.told.identify_failed.last(),
-        Some(identify::Error::Message(identify::MessageError::Malformed(Error::WireType)))
+        Some(identify::Error::Message(identify::MessageError::Malformed(
+            Error::WireType
+        )))
     ));
     assert!(pusher.site.has(pusher.connection));
+}
+
+/// T35 for the whole book: more peers than are remembered, each with more addresses than are remembered of one. The heap takes
+/// what the limit of its bytes promises, and what its trees need beside.
+///
+/// Fails without the limit on the bytes of all addresses.
+#[test]
+fn a_full_address_book_takes_a_bounded_part_of_the_heap() {
+    let mut site = Site::new(Secure::Plaintext, |_| {});
+    let idle = site.heap();
+    let now = site.now;
+    let (node, meter) = (&mut site.node, &mut site.meter);
+    for number in 0..20_000u32 {
+        let mut id = vec![0x12, 32];
+        id.extend([number.to_be_bytes(); 8].concat());
+        let peer = PeerId::from_bytes(&id).expect("a multihash");
+        meter.run(|| {
+            node.command(now, |swarm| {
+                for n in 0..70 {
+                    swarm.add_address(now, peer, &address(number * 100 + n));
+                }
+            });
+        });
+    }
+    let taken = site.heap() - idle;
+    let known = site.node.swarm().known_peers();
+    println!("{known} peers in {} KiB", taken / 1024);
+    assert!(known <= 16_384);
+    assert!(taken <= 64 * 1024 * KIB as isize, "{taken}");
 }

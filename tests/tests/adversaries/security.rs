@@ -19,7 +19,8 @@ use drywire_tests::{
     victim::{Target, Victim},
 };
 
-const ASKED: &[u8] = b"a question, more than one block of a cipher long, so that bits in the middle of it count too";
+const ASKED: &[u8] =
+    b"a question, more than one block of a cipher long, so that bits in the middle of it count too";
 const ANSWERED: &[u8] = b"an answer";
 
 /// A conversation of two connections over a wire on which somebody may flip a bit.
@@ -133,7 +134,12 @@ fn any_flipped_bit_ends_the_connection() {
                     }
                     // A longer line or message than was sent: the rest of it never comes.
                     None => assert!(
-                        wire.read[usize::from(from == 0)].len() < if from == 0 { ASKED.len() } else { ANSWERED.len() },
+                        wire.read[usize::from(from == 0)].len()
+                            < if from == 0 {
+                                ASKED.len()
+                            } else {
+                                ANSWERED.len()
+                            },
                         "{what}: unnoticed"
                     ),
                     other => panic!("{what}: {other:?}"),
@@ -212,7 +218,9 @@ fn an_identity_that_does_not_vouch_for_the_static_key_is_refused() {
     // Another identity than the one that signed.
     let honest = Keypair::ed25519_from_seed(&Seed::for_tests(99));
     let impostor = |forger: &Forger| {
-        let signature = forger.identity.sign(&[DOMAIN, forger.static_key()].concat());
+        let signature = forger
+            .identity
+            .sign(&[DOMAIN, forger.static_key()].concat());
         Forger::claim(&honest, &signature)
     };
     assert_eq!(verdict(impostor), bad);
@@ -262,7 +270,16 @@ fn messages_of_another_session_are_refused() {
     let mut recorded = Recorder(listener(), Vec::new());
     Forger::new(1).dial(&mut recorded, Forger::proof);
     let last = recorded.1.pop().expect("three messages");
-    let mut victim = Replay(Victim::new(&Setup { seed: 5, ..Setup::default() }, 1), last);
+    let mut victim = Replay(
+        Victim::new(
+            &Setup {
+                seed: 5,
+                ..Setup::default()
+            },
+            1,
+        ),
+        last,
+    );
     Forger::new(3).dial(&mut victim, Forger::proof);
     assert_eq!(security_error(&victim.0.side.connection), failed);
     // A message of the running channel, twice.
@@ -353,7 +370,9 @@ fn after_a_message_that_does_not_decrypt_the_channel_is_dead() {
         let open = hostile::data(Flags::SYN, 1, &hostile::propose("/raw"));
         let mut forged = hostile.seal(&open);
         // The attacker's counter stands where it stood.
-        let good: Vec<u8> = (0..3).flat_map(|n| hostile.seal(&hostile::ping(n))).collect();
+        let good: Vec<u8> = (0..3)
+            .flat_map(|n| hostile.seal(&hostile::ping(n)))
+            .collect();
         *forged.last_mut().expect("a tag") ^= 1;
         if together {
             victim.input(&[forged, good].concat());
@@ -367,7 +386,10 @@ fn after_a_message_that_does_not_decrypt_the_channel_is_dead() {
         );
         assert!(victim.side.connection.is_closed());
         assert!(victim.sent().is_empty(), "nothing is answered");
-        assert_eq!(victim.count(|event| matches!(event, Event::Inbound { .. })), 0);
+        assert_eq!(
+            victim.count(|event| matches!(event, Event::Inbound { .. })),
+            0
+        );
         let last = victim.side.events.last().map(|(_, event)| event);
         assert!(matches!(last, Some(Event::Closed { .. })), "{last:?}");
         assert_eq!(victim.side.connection.poll_timeout(), None);
