@@ -3,7 +3,10 @@
 use crate::{KIB, SECOND, attacked, peak_of, quiet, yamux_error};
 use drywire::{
     buffer::Incoming,
-    connection::{Config, ConnectionError, Event, StreamId, code},
+    connection::{
+        Config, ConnectionError, Event, OpenOptions, ReadError, StreamId, StreamKind, code,
+    },
+    multistream::ProtocolName,
     mux::yamux::{self, Flags, INITIAL_WINDOW, Kind, Notice, PONGS, Session},
     time::Instant,
 };
@@ -282,7 +285,22 @@ fn race(secure: Secure, ending: Ending, frame: &[u8]) {
         victim.input(&message[..cut]);
         end(&mut victim, stream, ending);
         let alive = !matches!(ending, Close | Eof | Lost);
+        let names = [ProtocolName::from_static("/raw")];
+        let now = victim.now;
+        // It takes the place of the stream, where that is gone.
+        let (kind, options) = (StreamKind::Raw, OpenOptions::default());
+        let other = victim.side.connection.open(now, &names, kind, options);
+        assert_eq!(other.is_ok(), alive, "{what}");
         victim.input(&message[cut..]);
+        if let Ok(other) = other {
+            let mut view = victim.side.connection.stream(other).unwrap();
+            let nothing = view.read(1);
+            assert_eq!(
+                nothing,
+                Err(ReadError::Blocked),
+                "{what}: of another stream"
+            );
+        }
         if alive {
             // The next frames are taken for what they are.
             hostile.send(&mut victim, &hostile::data(Flags::SYN, 3, &proposal));
