@@ -189,7 +189,7 @@ fn strangers() -> Vec<(&'static str, Vec<u8>)> {
 /// I14, R7: whoever has proven nothing is answered with at most four times as much, and makes the heap grow by at most four
 /// times what it has sent, and 8 KiB: after every byte.
 ///
-/// Fails if a buffer is reserved for the length that a handshake message declares.
+/// Fails if receive buffers start at 64 KiB.
 #[test]
 fn a_stranger_costs_what_it_sends() {
     let mut highest = 0;
@@ -224,7 +224,7 @@ fn a_stranger_costs_what_it_sends() {
 /// I14, R7: data that is not read pins at most four times what was sent, however it is cut: one byte at a time, as much as
 /// is worth no copy, once a second so that each piece comes in a buffer of its own.
 ///
-/// Fails if payloads of 100 bytes pin the buffer they came in.
+/// Fails if small payloads pin the buffer they came in.
 #[test]
 fn unread_data_takes_at_most_four_times_its_size() {
     for (size, pause) in [

@@ -246,7 +246,7 @@ fn everything_at_once() {
 /// T34: one peer, alone with the node, sends data that nobody reads on as many streams as it may, on one connection, then on
 /// all it may have. It is let hold 32 MiB on each and 64 MiB in all, and not more.
 ///
-/// Fails if what a connection holds is not counted against its lease, or leases are not limited for one peer.
+/// Fails if what a connection holds is not counted against its lease.
 #[test]
 fn one_peer_holds_no_more_than_its_share() {
     let shared = resource::Limits::default();

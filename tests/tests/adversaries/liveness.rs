@@ -86,7 +86,7 @@ impl Exchange {
 /// stalls one way or both for up to 20 s and sends as little as it likes at once. Every byte that was written is read, in
 /// order, and every end is heard, within two minutes after the last stall.
 ///
-/// Fails if a writer that is held back is not told when there is room.
+/// Fails if credit is returned only when more than a window was read.
 #[test]
 fn every_byte_arrives_through_delays_and_stalls() {
     const SEEDS: u64 = 60;

@@ -109,7 +109,7 @@ const BOUNDARIES: [u32; 10] = [
 
 /// T2 (CVE-2026-31814): credit of any size, twice, on a stream in any state, adds up or is refused by name.
 ///
-/// Fails, by a panic, if the credit is added without a check.
+/// Fails if the credit is added without a check.
 #[test]
 fn any_credit_is_added_or_refused() {
     for first in BOUNDARIES {
@@ -153,7 +153,7 @@ fn any_credit_is_added_or_refused() {
 /// T3 (CVE-2026-32314): the first frame of a stream is longer than its window. The connection ends by name, and nobody hears of the
 /// stream.
 ///
-/// Fails if the stream is made before the length is checked: its place is then in the table when the error comes.
+/// Fails if the length is not checked before the stream is made.
 #[test]
 fn an_oversize_first_frame_opens_nothing() {
     for flags in 0..16u16 {
@@ -381,7 +381,7 @@ fn a_million_streams_leave_nothing_in_the_session() {
 
 /// T6, on a whole connection with its negotiation and its application: a hundred thousand streams leave nothing.
 ///
-/// Fails if a stream that is forgotten leaves its deadline behind.
+/// Fails if a stream that is removed stays in the table of numbers.
 #[test]
 fn streams_leave_nothing_in_the_connection() {
     const AT_ONCE: u32 = 32;
@@ -399,8 +399,12 @@ fn streams_leave_nothing_in_the_connection() {
             };
             flight.extend(hostile::data(flags, id + 2 * n, &proposal));
         }
+        // One more says nothing but its header, and is given up when that is answered.
+        let silent = id + 2 * AT_ONCE;
+        flight.extend(hostile::data(Flags::SYN, silent, &proposal[..20]));
         hostile.send(&mut victim, &flight);
         victim.sent();
+        hostile.send(&mut victim, &hostile::window(Flags::RST, silent, 0));
         let streams = inbound(&victim);
         assert_eq!(streams.len(), AT_ONCE as usize);
         let connection = &mut victim.side.connection;
@@ -416,7 +420,7 @@ fn streams_leave_nothing_in_the_connection() {
         });
         victim.sent();
         victim.side.events.clear();
-        id += 2 * AT_ONCE;
+        id += 2 * AT_ONCE + 2;
         if round == 9 || round == ROUNDS - 1 {
             victim.wait(SECOND * 5);
             if round == 9 {

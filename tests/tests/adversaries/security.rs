@@ -109,7 +109,7 @@ impl Wire {
 /// stream, is flipped on the way. The side that receives it ends the connection by name (before the channel is secured it
 /// may also wait for bytes that a changed length announces), and no application ever reads a byte that was not written.
 ///
-/// Fails if the verdict on a message's tag is passed over, and if that on the identity's signature is.
+/// Fails if the verdict on a message's tag is passed over.
 #[test]
 fn any_flipped_bit_ends_the_connection() {
     let mut whole = Wire::new(None);
@@ -262,7 +262,7 @@ fn the_proof_of_an_honest_peer_cannot_be_replayed() {
 
 /// T13: whole messages of another session, and a second copy of a message of this one.
 ///
-/// Fails if the tag of a message is not bound to its place in its session.
+/// Fails if all messages of a channel have one nonce.
 #[test]
 fn messages_of_another_session_are_refused() {
     let failed = Some(Error::from(Violation::DecryptFailed));
@@ -362,7 +362,7 @@ fn another_peer_than_the_one_dialed_never_comes_up() {
 /// T18 (GHSA-6cr6-fmvc-vw2p, RUSTSEC-2024-0011): a message that cannot be decrypted is the last, whatever follows it: the
 /// sound ones that were on their way, and any later.
 ///
-/// Fails if a connection whose channel has failed goes on to read.
+/// Fails if neither the connection nor its cipher keeps the failure in mind.
 #[test]
 fn after_a_message_that_does_not_decrypt_the_channel_is_dead() {
     for together in [true, false] {
