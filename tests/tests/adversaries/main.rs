@@ -6,6 +6,7 @@
 mod admission;
 mod amplification;
 mod everything;
+mod limits;
 mod liveness;
 mod muxer;
 mod negotiation;

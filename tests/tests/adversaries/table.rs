@@ -298,6 +298,139 @@ fn wanted() -> Vec<String> {
     numbers.map(|number| format!("T{number}")).collect()
 }
 
+/// Further limits, which stand only with the code, and tests that see them kept.
+const FURTHER: &[(&str, &[Test])] = &[
+    (
+        "mux::yamux::Config::max_unacknowledged",
+        &[Here(
+            "limits",
+            "streams_that_are_never_acknowledged_are_few",
+        )],
+    ),
+    (
+        "mux::yamux: resets that wait",
+        &[Here("limits", "resets_that_are_never_read_are_bounded")],
+    ),
+    (
+        "mux::yamux: pongs that wait",
+        &[Here(
+            "muxer",
+            "a_million_pings_never_read_leave_four_answers",
+        )],
+    ),
+    (
+        "mux::yamux: ranges of numbers that were skipped",
+        &[Beside(
+            "core/src/mux/yamux/remote_ids.rs",
+            "memory_is_bounded_whatever_is_skipped",
+        )],
+    ),
+    (
+        "mux::yamux: numbers of streams",
+        &[Beside(YAMUX, "numbers_may_be_used_up")],
+    ),
+    (
+        "connection::Accept::max_streams, of ping and identify too",
+        &[Here("limits", "a_protocol_takes_so_many_streams")],
+    ),
+    (
+        "what waits before admission",
+        &[Beside(
+            HEAP,
+            "an_unauthenticated_connection_takes_at_most_16_kib",
+        )],
+    ),
+    (
+        "multistream: lists, and names in one",
+        &[
+            Beside(MULTISTREAM, "a_list_is_told_once"),
+            Beside(MULTISTREAM, "a_list_is_answered_and_bounded"),
+        ],
+    ),
+    (
+        "identify: parts and bytes of a message, unfinished messages, pushes",
+        &[
+            Here("records", "what_is_kept_of_a_peer_is_bounded"),
+            Beside(
+                IDENTIFY,
+                "unfinished_messages_of_all_peers_together_are_bounded",
+            ),
+            Beside(IDENTIFY, "pushes_of_a_peer_are_limited_in_number"),
+        ],
+    ),
+    (
+        "swarm: the length of addresses others tell, and of all together",
+        &[
+            Here("limits", "long_addresses_are_not_remembered"),
+            Here(
+                "records",
+                "a_full_address_book_takes_a_bounded_part_of_the_heap",
+            ),
+        ],
+    ),
+    (
+        "swarm: rates remembered",
+        &[Beside(
+            SOURCES,
+            "rates_of_a_flood_are_bounded_and_forgotten",
+        )],
+    ),
+    (
+        "swarm::ConnectionLimits: listeners, protocol names",
+        &[
+            Beside(ADMISSION, "listeners_are_independent_and_end_once"),
+            Beside(
+                CONTRACTS,
+                "names_are_accepted_once_and_reach_every_connection",
+            ),
+        ],
+    ),
+    (
+        "swarm::QueueConfig: events, commands, their bytes",
+        &[
+            Beside(ADMISSION, "a_host_that_collects_no_events_is_told_so"),
+            Beside(CONTRACTS, "a_connection_with_too_much_to_do_is_given_up"),
+            Beside(CONTRACTS, "bytes_under_way_are_bounded"),
+        ],
+    ),
+    (
+        "swarm::DialConfig: dials, attempts, addresses, lookups",
+        &[
+            Beside(DIALING, "dials_and_their_reports_are_bounded"),
+            Beside(DIALING, "attempts_are_bounded_for_one_peer_and_for_all"),
+            Beside(DIALING, "names_are_looked_up_within_limits"),
+            Beside(DIALING, "names_may_not_lead_on_for_ever"),
+        ],
+    ),
+    (
+        "resource: leases",
+        &[
+            Beside(
+                "core/src/resource.rs",
+                "every_scope_is_the_sum_of_its_children",
+            ),
+            Beside(
+                ADMISSION,
+                "a_node_without_resources_refuses_and_one_with_few_shares_them",
+            ),
+        ],
+    ),
+    (
+        "record: bytes of an envelope, addresses of a record",
+        &[
+            Beside(RECORD, "envelopes_are_bounded_and_need_a_key"),
+            Beside(RECORD, "addresses_are_counted_before_they_are_read"),
+        ],
+    ),
+    (
+        "multiaddr: bytes of an address",
+        &[Beside(
+            "core/src/multiaddr/tests.rs",
+            "sizes_are_bounded_in_every_way_to_build",
+        )],
+    ),
+];
+
 /// The limits of SECURITY.md, and tests that see them kept.
 const LIMITS: &[(&str, &[Test])] = &[
     (
@@ -481,6 +614,8 @@ const LIMITS: &[(&str, &[Test])] = &[
 const ADMISSION: &str = "core/src/swarm/tests/admission.rs";
 const CIPHER: &str = "core/src/security/cipher_tests.rs";
 const CONNECTION: &str = "tests/tests/connection.rs";
+const CONTRACTS: &str = "core/src/swarm/tests/contracts.rs";
+const DIALING: &str = "core/src/swarm/tests/dialing.rs";
 const HEAP: &str = "tests/tests/heap.rs";
 const IDENTIFY: &str = "core/src/protocol/identify/tests.rs";
 const IDENTITY: &str = "core/src/identity/tests.rs";
@@ -539,7 +674,7 @@ fn every_test_of_the_set_answers_an_attack_or_a_limit() {
     let listed: Vec<&str> = ATTACKS
         .iter()
         .flat_map(|(_, _, tests)| *tests)
-        .chain(LIMITS.iter().flat_map(|(_, tests)| *tests))
+        .chain(LIMITS.iter().chain(FURTHER).flat_map(|(_, tests)| *tests))
         .map(|test| test.place().1)
         .collect();
     let mut found = 0;
@@ -576,4 +711,9 @@ fn every_limit_has_a_test_that_exists() {
         count += 1;
     }
     assert_eq!(count, LIMITS.len(), "a limit that is none");
+    for (limit, tests) in FURTHER {
+        for test in *tests {
+            assert!(test.exists(), "{limit}: there is no {}", test.text());
+        }
+    }
 }
