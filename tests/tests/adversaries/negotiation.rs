@@ -5,12 +5,14 @@ use drywire::{
     connection::{Config, ConnectionError, Event, code},
     multistream::{self, MAX_ROUNDS, MAX_TOTAL_LEN},
     mux::yamux::Flags,
+    time::Instant,
 };
 use drywire_tests::{
     hostile,
     pair::{Secure, Setup},
     victim::{Target, Victim},
 };
+use std::time::Duration;
 
 const HEADER: &[u8] = b"\x13/multistream/1.0.0\n";
 
@@ -138,4 +140,48 @@ fn a_negotiation_that_never_ends_is_ended() {
     victim.wait(SECOND * 5);
     let kept = victim.meter.total.kept - before;
     assert!(kept <= KIB as isize, "{kept}");
+}
+
+/// T10: one byte every tenth of a second is progress, and buys no time: the handshake ends at its deadline, and so does the
+/// negotiation of a stream.
+///
+/// Fails if what arrives moves the deadline.
+#[test]
+fn dripping_bytes_buy_no_time() {
+    let config = Config::default();
+    let start = Instant::ZERO;
+    let tenth = Duration::from_millis(100);
+    let mut victim = Victim::new(&Setup::default(), 1);
+    let said = [HEADER, b"\x07/noise\n\x00\x20", &[9; 400]].concat();
+    let mut drops = said.chunks(1);
+    while !victim.side.connection.is_closed() {
+        victim.input(drops.next().expect("ends before that"));
+        victim.wait(tenth);
+    }
+    assert_eq!(
+        victim.side.connection.error(),
+        Some(&ConnectionError::HandshakeTimeout)
+    );
+    let closed = victim.side.events.last().expect("told").0;
+    assert_eq!(closed, start + config.handshake_timeout);
+
+    let (mut victim, mut hostile) = attacked(Secure::Noise);
+    hostile.send(&mut victim, &hostile::data(Flags::SYN, 1, &[]));
+    let mut name = after_header(b"\xff\x07/");
+    name.resize(1000, b'x');
+    let mut waited = Duration::ZERO;
+    for drop in name.chunks(1) {
+        hostile.send(&mut victim, &hostile::data(Flags::NONE, 1, drop));
+        victim.wait(tenth);
+        waited += tenth;
+        let frames = hostile.frames(&mut victim);
+        if frames
+            .iter()
+            .any(|(header, _)| header.flags.has(Flags::RST))
+        {
+            break;
+        }
+    }
+    assert_eq!(waited, config.negotiation_timeout);
+    assert!(victim.side.connection.is_open());
 }

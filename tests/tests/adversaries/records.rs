@@ -2,7 +2,7 @@
 
 use crate::{KIB, SECOND, address};
 use drywire::{
-    connection::ConnectionId,
+    connection::{ConnectionError, ConnectionId},
     identity::{Keypair, PeerId, PublicKey},
     multiaddr::Multiaddr,
     multistream::ProtocolName,
@@ -372,4 +372,36 @@ fn a_full_address_book_takes_a_bounded_part_of_the_heap() {
     println!("{known} peers in {} KiB", taken / 1024);
     assert!(known <= 16_384);
     assert!(taken <= 64 * 1024 * KIB as isize, "{taken}");
+}
+
+/// T1 (CVE-2024-32984), the other half: streams of identify, opened for ever by a peer that reads nothing. As many questions
+/// as one peer may have open wait for their answers to leave; the others are refused, and the connection ends.
+///
+/// Fails if the streams of a name are not counted, and refused ones do not count as useless.
+#[test]
+fn questions_whose_answers_are_never_read_are_few() {
+    let mut site = Site::new(Secure::Plaintext, |_| {});
+    let (connection, mut hostile) = site.intruder(&address(1), 1).expect("accepted");
+    site.node.set_keep_alive(site.now, connection, true);
+    site.deafen(connection, true);
+    site.wait(SECOND * 5);
+    let before = site.heap();
+    site.meter.total.peak = before;
+    let question = hostile::propose("/ipfs/id/1.0.0");
+    let (flags, mut asked) = (Flags::SYN.with(Flags::FIN), 0);
+    while site.told.closed.is_empty() && asked < 1_000_000 {
+        for _ in 0..50 {
+            let said = hostile::data(flags, 2 * asked + 1, &question);
+            hostile.send(&mut site.port(connection), &said);
+            asked += 1;
+        }
+        site.wait(SECOND);
+    }
+    let grown = site.meter.total.peak - before;
+    println!("{asked} questions, {grown} bytes");
+    let [(of, error)] = &site.told.closed[..] else {
+        panic!("for ever")
+    };
+    assert_eq!((of, error), (&connection, &ConnectionError::Flooding));
+    assert!(grown <= 64 * KIB as isize, "{grown}");
 }

@@ -19,6 +19,7 @@ const ATTACKS: &[(&str, &str, &[Test])] = &[
         &[
             Here("muxer", "a_million_pings_never_read_leave_four_answers"),
             Here("muxer", "a_flood_of_pings_ends_the_connection"),
+            Here("records", "questions_whose_answers_are_never_read_are_few"),
             Beside(YAMUX, "pings_that_are_never_read_are_bounded"),
         ],
     ),
@@ -111,6 +112,7 @@ const ATTACKS: &[(&str, &str, &[Test])] = &[
             ),
             Here("negotiation", "garbage_on_a_stream_costs_the_stream"),
             Here("negotiation", "a_negotiation_that_never_ends_is_ended"),
+            Here("negotiation", "dripping_bytes_buy_no_time"),
             Beside(MULTISTREAM, "garbage_is_survived"),
             Beside(MULTISTREAM, "a_list_is_told_once"),
             Beside(CONNECTION, "a_silent_dialer_is_dropped_at_the_deadline"),
