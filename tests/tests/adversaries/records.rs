@@ -377,7 +377,7 @@ fn a_full_address_book_takes_a_bounded_part_of_the_heap() {
 /// T1 (CVE-2024-32984), the other half: streams of identify, opened for ever by a peer that reads nothing. As many questions
 /// as one peer may have open wait for their answers to leave; the others are refused, and the connection ends.
 ///
-/// Fails if the streams of a name are not counted, and refused ones do not count as useless.
+/// Fails if refused streams do not count as useless and the resets that wait for the peer are not limited.
 #[test]
 fn questions_whose_answers_are_never_read_are_few() {
     let mut site = Site::new(Secure::Plaintext, |_| {});
@@ -404,4 +404,58 @@ fn questions_whose_answers_are_never_read_are_few() {
     };
     assert_eq!((of, error), (&connection, &ConnectionError::Flooding));
     assert!(grown <= 64 * KIB as isize, "{grown}");
+}
+
+/// T35: so many peers say so much without coming to an end that there is room for no more of it. Whoever has said most makes
+/// room for those who say little: a peer that means well is heard.
+///
+/// Fails if the message that finds no room is given up, however short it is.
+#[test]
+fn endless_messages_do_not_silence_others() {
+    let mut site = Site::new(Secure::Plaintext, |_| {});
+    let mut next = 0;
+    let mut hoard = |site: &mut Site, size: usize, parts: usize| {
+        next += 1;
+        let (connection, mut hostile) = site
+            .intruder(&address(next), next.into())
+            .expect("accepted");
+        let mut said = hostile::propose("/ipfs/id/push/1.0.0");
+        for _ in 0..parts {
+            varint::encode(size as u64, &mut said);
+            said.extend(std::iter::repeat_n(0, size));
+        }
+        let mut flags = Flags::SYN;
+        for piece in said.chunks(16 * KIB) {
+            let frame = hostile::data(flags, 1, piece);
+            hostile.send(&mut site.port(connection), &frame);
+            flags = Flags::NONE;
+        }
+    };
+    for _ in 0..80 {
+        hoard(&mut site, 8 * KIB, 9);
+    }
+    // The room that is left.
+    for size in [2048, 512, 128, 32, 8] {
+        let given_up = site.told.identify_failed.len();
+        for _ in 0..50 {
+            hoard(&mut site, size, 1);
+            if site.told.identify_failed.len() > given_up {
+                break;
+            }
+        }
+    }
+    let full = identify::Error::TooMuchWaiting;
+    assert!(site.told.identify_failed.iter().all(|error| *error == full));
+    assert!(site.told.identify_failed.len() > 20, "there was room");
+    for n in 1000..1010 {
+        let (connection, mut hostile) = site.intruder(&address(n), n.into()).expect("accepted");
+        let part = field(PROTOCOLS, b"/a/protocol/of/its/own");
+        let mut said = hostile::propose("/ipfs/id/push/1.0.0");
+        varint::encode(part.len() as u64, &mut said);
+        said.extend(part);
+        let flags = Flags::SYN.with(Flags::FIN);
+        let before = site.told.identified;
+        hostile.send(&mut site.port(connection), &hostile::data(flags, 1, &said));
+        assert_eq!(site.told.identified, before + 1, "nobody listens");
+    }
 }

@@ -260,6 +260,7 @@ const ATTACKS: &[(&str, &str, &[Test])] = &[
         "too much said about oneself",
         &[
             Here("records", "what_is_kept_of_a_peer_is_bounded"),
+            Here("records", "endless_messages_do_not_silence_others"),
             Beside(IDENTIFY, "what_a_peer_says_is_bounded"),
             Beside(
                 IDENTIFY,
