@@ -45,7 +45,7 @@
 //! | error of the peer | the connection sends GoAway 1 and ends |
 //!
 //! What a peer can provoke without using up a window (pings, refused or reset streams, more frames for forgotten streams
-//! than can have been on their way, empty frames) is counted as waste in a bucket that empties with time; when it overflows the connection ends with
+//! than can have been on their way, empty frames whose flags say nothing new) is counted as waste in a bucket that empties with time; when it overflows the connection ends with
 //! [`Error::Flooding`]. None of it queues without a bound.
 //!
 //! # Flow control
