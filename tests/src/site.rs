@@ -210,6 +210,13 @@ impl Site {
         self.turn();
     }
 
+    /// The far end sends no more.
+    pub fn shut(&mut self, connection: ConnectionId) {
+        let (node, now) = (&mut self.node, self.now);
+        self.meter.run(|| node.handle_eof(now, connection));
+        self.turn();
+    }
+
     /// Whether the node has not dropped the connection.
     pub fn has(&self, connection: ConnectionId) -> bool {
         self.pipes.contains_key(&connection)
@@ -245,7 +252,8 @@ impl Site {
     /// If the node never rests.
     pub fn turn(&mut self) {
         for _ in 0..100_000 {
-            let mut busy = false;
+            // Looking at a stream may leave something to poll: so that comes first.
+            let mut busy = self.reads && self.read();
             // What the tests keep is theirs.
             self.told.established.reserve(64);
             while let Some(event) = {
@@ -262,9 +270,6 @@ impl Site {
             } {
                 busy = true;
                 self.act(action);
-            }
-            if self.reads {
-                busy |= self.read();
             }
             if !busy {
                 return;

@@ -5,6 +5,7 @@ use drywire::{
     connection::{Config as ConnectionConfig, ConnectionId},
     identity::Keypair,
     mux::yamux::Flags,
+    record::PeerRecord,
     resource,
     seed::Seed,
     swarm::{ConnectionLimits, DialOptions},
@@ -13,7 +14,8 @@ use drywire::{
 use drywire_tests::{
     hostile::{self, Hostile},
     pair::Secure,
-    site::Site,
+    site::{Port, Site},
+    victim::Target,
 };
 
 /// What a node may take in all, in bytes: what its connections are lent, and for each of them what it needs before and beside
@@ -179,7 +181,7 @@ fn everything_at_once() {
             };
             let port = &mut site.port(connection);
             let said = b"\x13/multistream/1.0.0\n\x07/noise\n\x00\x20half of a key";
-            drywire_tests::victim::Target::input(port, said);
+            port.input(said);
             halves.push(connection);
         }
     }
@@ -279,4 +281,85 @@ fn one_peer_holds_no_more_than_its_share() {
             assert!(held >= (share.bytes as isize) / 2, "hardly an attack");
         }
     }
+}
+
+/// Writes down all that a node is given.
+struct Recorder<'a>(Port<'a>, Vec<u8>);
+
+impl Target for Recorder<'_> {
+    fn input(&mut self, bytes: &[u8]) {
+        self.1.extend_from_slice(bytes);
+        self.0.input(bytes);
+    }
+
+    fn sent(&mut self) -> Vec<u8> {
+        self.0.sent()
+    }
+}
+
+/// T5, T41: a whole session, with its handshake, a ping, a question of identify, a push, data on a stream that is read and on
+/// one that never says its protocol, ends after any of its bytes: the pipe is lost, shut, or falls silent and is lost later.
+/// Nothing of it is left in the node: neither in its connections nor in its swarm and protocols.
+///
+/// Fails if identify keeps the timer of an exchange whose stream is gone.
+#[test]
+fn a_session_that_ends_at_any_byte_leaves_nothing() {
+    let mut site = Site::new(Secure::Plaintext, |_| {});
+    let remote = "/memory/1".parse().expect("an address");
+    let connection = site.accept(&remote).expect("accepted");
+    let mut recorder = Recorder(site.port(connection), Vec::new());
+    let mut hostile = Hostile::dial(&mut recorder, Secure::Plaintext, 1);
+    let record = PeerRecord::seal(&Hostile::identity(1), 1, &[address(1)]).expect("short");
+    let mut push = hostile::propose("/ipfs/id/push/1.0.0");
+    varint::encode(record.len() as u64 + 3, &mut push);
+    push.extend([
+        0x42,
+        (record.len() & 0x7f) as u8 | 0x80,
+        (record.len() >> 7) as u8,
+    ]);
+    push.extend(record);
+    let flags = Flags::SYN.with(Flags::FIN);
+    let ping = [hostile::propose("/ipfs/ping/1.0.0"), vec![7; 32]].concat();
+    for frame in [
+        hostile::data(Flags::SYN, 1, &ping),
+        hostile::data(flags, 3, &hostile::propose("/ipfs/id/1.0.0")),
+        hostile::data(Flags::SYN, 5, &hostile::propose("/raw")),
+        hostile::data(Flags::SYN, 7, b"\x13/multistream"),
+        hostile::data(flags, 9, &push),
+        hostile::data(Flags::NONE, 5, &[1; 100]),
+        hostile::data(Flags::FIN, 5, &[]),
+        hostile::go_away(0),
+    ] {
+        hostile.send(&mut recorder, &frame);
+    }
+    let session = recorder.1;
+    assert_eq!(site.told.identified, 1, "the push is sound");
+    site.hang_up(connection);
+    let end = |site: &mut Site, at: usize, how: u32| {
+        let connection = site.accept(&remote).expect("accepted");
+        site.port(connection).input(&session[..at]);
+        match how {
+            0 => {}
+            1 => site.shut(connection),
+            _ => site.wait(SECOND * 15),
+        }
+        site.hang_up(connection);
+        let _ = site.port(connection).sent();
+        assert!(!site.has(connection), "{at} {how}");
+        assert_eq!(site.node.swarm().connection_count(), 0);
+    };
+    for how in 0..3 {
+        end(&mut site, session.len(), how);
+    }
+    let before = site.heap();
+    for at in 0..=session.len() {
+        for how in 0..3 {
+            end(&mut site, at, how);
+            let left = site.heap() - before;
+            assert!(left.abs() <= 512, "{left} bytes after {at} bytes, {how}");
+        }
+    }
+    println!("{} places", session.len() + 1);
+    let told = &site.told;
+    assert_eq!(told.established.len(), told.closed.len());
 }

@@ -274,6 +274,10 @@ const ATTACKS: &[(&str, &str, &[Test])] = &[
         &[
             Here("admission", "a_million_refused_sockets_leave_nothing"),
             Here("admission", "strangers_refused_by_name_leave_nothing"),
+            Here(
+                "everything",
+                "a_session_that_ends_at_any_byte_leaves_nothing",
+            ),
             Beside(ADMISSION, "refused_sockets_leave_nothing"),
             Beside(ADMISSION, "refused_peers_leave_nothing"),
         ],
