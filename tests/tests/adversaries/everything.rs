@@ -301,7 +301,7 @@ impl Target for Recorder<'_> {
 /// one that never says its protocol, ends after any of its bytes: the pipe is lost, shut, or falls silent and is lost later.
 /// Nothing of it is left in the node: neither in its connections nor in its swarm and protocols.
 ///
-/// Fails if identify keeps the timer of an exchange whose stream is gone.
+/// Fails if identify keeps what it knows of a connection that is gone.
 #[test]
 fn a_session_that_ends_at_any_byte_leaves_nothing() {
     let mut site = Site::new(Secure::Plaintext, |_| {});
