@@ -404,6 +404,7 @@ const FURTHER: &[(&str, &[Test])] = &[
         "swarm::DialConfig: dials, attempts, addresses, lookups",
         &[
             Beside(DIALING, "dials_and_their_reports_are_bounded"),
+            Beside(DIALING, "one_address_is_not_tried_twice_at_once"),
             Beside(DIALING, "attempts_are_bounded_for_one_peer_and_for_all"),
             Beside(DIALING, "names_are_looked_up_within_limits"),
             Beside(DIALING, "names_may_not_lead_on_for_ever"),
