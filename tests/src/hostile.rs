@@ -3,7 +3,7 @@
 use crate::{pair::Secure, victim::Target};
 use drywire::{
     connection::Security,
-    identity::PeerId,
+    identity::{Keypair, PeerId},
     multistream::{Dialer, Listener, ProtocolName},
     mux::yamux::{self, Flags, Header, Kind},
     security::{ReceiveCipher, Role, Secured, SendCipher, noise, plaintext},
@@ -70,6 +70,12 @@ impl Handshake {
 }
 
 impl Hostile {
+    /// The identity that follows from `seed`.
+    pub fn identity(seed: u64) -> Keypair {
+        let seed = Seed::for_tests(seed).derive("hostile");
+        Keypair::ed25519_from_seed(&seed.derive("identity"))
+    }
+
     /// Dials the target, which listens, with the identity that follows from `seed`, up to the point where streams can be
     /// opened.
     ///

@@ -2,9 +2,11 @@
 
 pub use drywire_counting as heap;
 
+pub mod forger;
 pub mod hostile;
 pub mod model;
 pub mod pair;
+pub mod site;
 pub mod victim;
 
 /// The examples of the README, compiled and run.

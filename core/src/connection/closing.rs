@@ -107,6 +107,11 @@ impl Connection {
             Phase::Closing if self.owes_nothing() => self.say_go_away_once(),
             _ => {}
         }
+        self.note_openable();
+    }
+
+    /// After a stream is gone, and whenever the peer may have acknowledged one: whoever was refused a stream may have it.
+    pub(super) fn note_openable(&mut self) {
         if self.open_wanted && self.is_open() && self.session.may_open().is_ok() {
             self.open_wanted = false;
             self.events.push_back(Event::StreamsAvailable);

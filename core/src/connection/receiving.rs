@@ -20,6 +20,7 @@ impl Connection {
         }
         self.check_lease();
         self.note_freed();
+        self.note_openable();
         if self.ended
             && !self.is_over_lease()
             && !matches!(self.phase, Phase::AwaitingAdmission { .. })

@@ -73,6 +73,8 @@ pub struct Listener {
     rounds: u8,
     /// Whether the last answer was a refusal.
     refused: bool,
+    /// Whether the names were listed. Once is enough to know them; more would be a cheap way to have much sent.
+    listed: bool,
     pub(super) budget: Budget,
 }
 
@@ -98,6 +100,7 @@ impl Listener {
             state: State::AwaitHeader,
             rounds: 0,
             refused: false,
+            listed: false,
             budget: Budget::new(),
         }
     }
@@ -192,12 +195,12 @@ impl Listener {
         if !is_list && name::validate(proposal).is_err() {
             return Err(Error::InvalidProposal);
         }
-        if usize::from(self.rounds) >= MAX_ROUNDS {
+        if usize::from(self.rounds) >= MAX_ROUNDS || (is_list && self.listed) {
             return Err(Error::TooManyRounds);
         }
         self.rounds = self.rounds.saturating_add(1);
         if is_list {
-            self.refused = false;
+            (self.refused, self.listed) = (false, true);
             return self.list(supported, out);
         }
         let answer = match supported.find(proposal) {

@@ -55,7 +55,8 @@
 //! | awaiting header | anything else | failed: [`Error::NotMultistream`] | |
 //! | awaiting proposal | supported name | agreed on it | the name |
 //! | awaiting proposal | another name | awaiting proposal after a refusal | `na` |
-//! | awaiting proposal | `ls` | awaiting proposal | at most [`MAX_LISTED`] names |
+//! | awaiting proposal | `ls`, for the first time | awaiting proposal | at most [`MAX_LISTED`] names |
+//! | awaiting proposal | `ls` again | failed: [`Error::TooManyRounds`] | |
 //! | awaiting proposal | a line that is no name | failed: [`Error::InvalidProposal`] | |
 //! | awaiting proposal after a refusal | a line that is no name, or no line at all | failed: [`Error::Unsupported`] | |
 //! | agreed, failed | anything | unchanged, nothing consumed | |
@@ -131,7 +132,7 @@ pub enum Error {
     UnexpectedAnswer,
     /// Violation: a proposal was neither a protocol name nor `ls`.
     InvalidProposal,
-    /// Violation: more than [`MAX_ROUNDS`] proposals.
+    /// Violation: more than [`MAX_ROUNDS`] proposals, or more than one request for a list.
     TooManyRounds,
     /// Limit: more than [`MAX_TOTAL_LEN`] bytes in both directions together.
     TooManyBytes,

@@ -300,8 +300,9 @@ fn a_list_is_answered_and_bounded() {
 
 #[test]
 fn rounds_are_counted() {
-    for proposal in ["/x", "ls"] {
-        let mut input = after_header(&lines(&[proposal; MAX_ROUNDS]));
+    for first in ["/x", "ls"] {
+        let mut input = after_header(&lines(&[first]));
+        input.extend(lines(&["/x"; MAX_ROUNDS - 1]));
         assert_eq!(feed_listener(&["/a"], &input, &[]).end, Ok(None));
         let full = feed_listener(&["/a"], &input, &[]).out.len();
         input.extend(lines(&["/a"]));
@@ -320,6 +321,18 @@ fn rounds_are_counted() {
     );
 }
 
+/// Fails if a second `ls` is answered: a few bytes would have many sent.
+#[test]
+fn a_list_is_told_once() {
+    for between in [&[][..], &["/x"], &["/x", "/y"]] {
+        let asked = [&["ls"], between, &["ls"]].concat();
+        let once = after_header(&lines(&asked[..asked.len() - 1]));
+        let trace = feed_listener(&["/a"], &after_header(&lines(&asked)), &[]);
+        assert_eq!(trace.end, Err(Error::TooManyRounds));
+        assert_eq!(trace.out, feed_listener(&["/a"], &once, &[]).out);
+    }
+}
+
 #[test]
 fn bytes_are_counted_in_both_directions() {
     // Long proposals: the input is the larger part.
@@ -327,12 +340,18 @@ fn bytes_are_counted_in_both_directions() {
     let input = after_header(&lines(&[long.as_str(); MAX_ROUNDS]));
     let trace = feed_listener(&["/a"], &input, &[]);
     assert_eq!(trace.end, Err(Error::TooManyBytes));
-    // Long lists: the output is.
+    // With a long list the output counts.
     let supported = [long.as_str(); 20];
-    let input = after_header(&lines(&["ls"; 5]));
+    let other = format!("/{}", "y".repeat(MAX_NAME_LEN - 1));
+    let proposals = lines(&[other.as_str(); 50]);
+    let trace = feed_listener(&supported, &after_header(&proposals), &[]);
+    assert_eq!(trace.end, Ok(None));
+    let input = after_header(&[lines(&["ls"]), proposals].concat());
     let trace = feed_listener(&supported, &input, &[]);
     assert_eq!(trace.end, Err(Error::TooManyBytes));
-    assert!(trace.out.len() + input.len() <= MAX_TOTAL_LEN);
+    let listed = feed_listener(&supported, &after_header(&lines(&["ls"])), &[]);
+    let refusals = (trace.out.len() - listed.out.len()) / 4;
+    assert!((20..50).contains(&refusals), "{refusals}");
     // A dialer's own names count too.
     let names = [long.as_str(); MAX_ROUNDS];
     let input = after_header(&lines(&["na"; MAX_ROUNDS]));

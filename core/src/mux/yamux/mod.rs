@@ -29,7 +29,7 @@
 //! | we receive \ state | `Open` | `FinReceived` | `Stopped` (nobody reads) | unknown id |
 //! |---|---|---|---|---|
 //! | data within credit | queued, reported | error `DataAfterFinish` | discarded, credit returned | discarded; error if it is an id of ours never used |
-//! | data beyond credit | error `WindowExceeded` | error | error | discarded |
+//! | data beyond credit | error `WindowExceeded` | error | error | discarded; error if beyond every window there can be |
 //! | FIN | `FinReceived`, reported | nothing | `FinReceived` | ignored |
 //! | SYN | error `AlreadyOpen` | error | error | opens; RST if over a limit; error if of our parity or used before |
 //! | RST | reported; what was received stays readable | reported | reported | ignored |
@@ -45,7 +45,7 @@
 //! | error of the peer | the connection sends GoAway 1 and ends |
 //!
 //! What a peer can provoke without using up a window (pings, refused or reset streams, more frames for forgotten streams
-//! than can have been on their way, empty frames) is counted as waste in a bucket that empties with time; when it overflows the connection ends with
+//! than can have been on their way, empty frames whose flags say nothing new) is counted as waste in a bucket that empties with time; when it overflows the connection ends with
 //! [`Error::Flooding`]. None of it queues without a bound.
 //!
 //! # Flow control

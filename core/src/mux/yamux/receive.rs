@@ -170,6 +170,10 @@ impl<X: Default> Session<X> {
             return Ok(place.map(Notice::Inbound));
         }
         let Some(place) = self.find(now, header)? else {
+            // No stream ever had so much credit: this was not on its way when the stream was forgotten.
+            if header.length > self.config.max_window.max(INITIAL_WINDOW) {
+                return Err(Error::WindowExceeded(header.stream));
+            }
             self.decoding = Decoding::Body {
                 place: None,
                 remaining: header.length,
@@ -187,6 +191,7 @@ impl<X: Default> Session<X> {
             return Err(Error::WindowExceeded(header.stream));
         };
         stream.receive_credit = credit;
+        let useless = header.length == 0 && !stream.is_news(header.flags);
         self.acknowledge(place, header.flags);
         if header.flags.has(Flags::RST) {
             self.decoding = Decoding::Body {
@@ -196,7 +201,7 @@ impl<X: Default> Session<X> {
             };
             return self.handle_reset(now, place, 0);
         }
-        if header.length == 0 && header.flags == Flags::NONE {
+        if useless {
             self.waste(now, 1)?;
         }
         self.decoding = Decoding::Body {
@@ -243,8 +248,9 @@ impl<X: Default> Session<X> {
         };
         stream.send_credit = credit;
         stream.uncredited = stream.uncredited.saturating_sub(header.length);
+        let useless = header.length == 0 && !stream.is_news(header.flags);
         self.acknowledge(place, header.flags);
-        if header.length == 0 && header.flags == Flags::NONE {
+        if useless {
             self.waste(now, 1)?;
         }
         self.list_data(place);

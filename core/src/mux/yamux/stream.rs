@@ -1,6 +1,6 @@
 //! One stream's two directions.
 
-use super::INITIAL_WINDOW;
+use super::{INITIAL_WINDOW, frame::Flags};
 use crate::{
     buffer::{ReceiveQueue, SendQueue},
     time::Instant,
@@ -157,6 +157,13 @@ impl<X> StreamState<X> {
             return self.syn_pending || self.send_state == SendState::FinQueued;
         }
         self.send_credit > 0 || self.syn_pending
+    }
+
+    /// Whether a frame's flags say something that was not known.
+    pub(super) fn is_news(&self, flags: Flags) -> bool {
+        let acknowledges = flags.has(Flags::ACK) && !self.acknowledged;
+        let finishes = flags.has(Flags::FIN) && self.receive_state == ReceiveState::Open;
+        acknowledges || finishes
     }
 
     /// Both directions are over and everything was read.

@@ -409,6 +409,25 @@ fn stream_churn_leaves_nothing() {
     }
 }
 
+/// I27: the last number is used, and then no stream is opened, rather than a number used again.
+#[test]
+fn numbers_may_be_used_up() {
+    for (role, last) in [(Role::Dialer, u32::MAX), (Role::Listener, u32::MAX - 1)] {
+        let mut session: Session<()> = Session::new(role, Config::default());
+        session.next_id = Some(last);
+        let place = session.open(T0, ()).unwrap();
+        assert_eq!(session.stream(place).map(StreamState::wire_id), Some(last));
+        session.write_copy(place, b"x");
+        for _ in 0..2 {
+            assert_eq!(session.open(T0, ()), Err(OpenRefused::Exhausted));
+        }
+        assert_eq!(headers(&sent(&mut session)).len(), 1);
+        // A frame for the last of our streams is still one of a stream the peer knows.
+        feed(&mut session, &data(Flags::ACK, last, b"y")).unwrap();
+        assert_eq!(session.pop(place, 9).unwrap(), "y");
+    }
+}
+
 /// T5. Close, reset and FIN while a frame is cut at each of its bytes.
 #[test]
 fn endings_race_with_half_a_frame() {

@@ -45,7 +45,7 @@ pub const PUSH_PROTOCOL: ProtocolName = ProtocolName::from_static("/ipfs/id/push
 const MAX_PART: u32 = 8 * 1024;
 /// Messages taken on one stream.
 const MAX_PARTS: u32 = 10;
-/// Bytes of unfinished messages of all peers together.
+/// Bytes of unfinished messages of all peers together. Beyond, the longest of them is given up.
 const MAX_WAITING: usize = 4 * 1024 * 1024;
 /// Streams on which one connection may ask, and push.
 const MAX_INBOUND: u32 = 4;
@@ -366,26 +366,43 @@ impl Identify {
     }
 
     fn part(&mut self, stream: StreamRef, part: &[u8], cx: &mut Context<'_, Event>) {
-        let Some(Exchange::Receiving { parts, bytes, .. }) = self.exchanges.get_mut(&stream) else {
+        let Some(Exchange::Receiving { parts, bytes, .. }) = self.exchanges.get(&stream) else {
             // Nothing is to be said by who asks.
             return;
         };
         if *parts >= MAX_PARTS {
             return self.fail(stream, code::PROTOCOL_VIOLATION, Error::TooManyParts, cx);
         }
-        let waiting = self.waiting.saturating_add(part.len());
-        if waiting > MAX_WAITING {
-            return self.fail(
-                stream,
-                code::RESOURCE_LIMIT_EXCEEDED,
-                Error::TooMuchWaiting,
-                cx,
-            );
+        let length = bytes.len().saturating_add(part.len());
+        while self.waiting.saturating_add(part.len()) > MAX_WAITING {
+            // Whoever has said most makes room: those who never come to an end do not silence those who say little.
+            let (longest, found) = self.longest().unwrap_or((stream, 0));
+            let gives_way = if found > length { longest } else { stream };
+            let (code, error) = (code::RESOURCE_LIMIT_EXCEEDED, Error::TooMuchWaiting);
+            self.fail(gives_way, code, error, cx);
+            if gives_way == stream {
+                return;
+            }
         }
-        self.waiting = waiting;
+        let Some(Exchange::Receiving { parts, bytes, .. }) = self.exchanges.get_mut(&stream) else {
+            return;
+        };
+        self.waiting = self.waiting.saturating_add(part.len());
         *parts = parts.saturating_add(1);
         // Concatenated messages are one message, by the rules of protocol buffers.
         bytes.extend_from_slice(part);
+    }
+
+    /// The longest unfinished message, and its bytes.
+    fn longest(&self) -> Option<(StreamRef, usize)> {
+        let lengths = self.exchanges.iter().map(|(stream, exchange)| {
+            let length = match exchange {
+                Exchange::Receiving { bytes, .. } => bytes.len(),
+                Exchange::Sending { .. } => 0,
+            };
+            (*stream, length)
+        });
+        lengths.max_by_key(|(_, length)| *length)
     }
 
     /// The peer has said all it has to say.

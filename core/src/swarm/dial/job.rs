@@ -1,7 +1,8 @@
 //! Jobs, their callers and their attempts.
 
 use super::{
-    AddressFailure, AttemptError, AttemptId, DialCondition, DialError, DialId, DialOptions, rank,
+    AddressFailure, Attempt, AttemptError, AttemptId, DialCondition, DialError, DialId,
+    DialOptions, rank,
 };
 use crate::{
     connection::{ConnectedPoint, ConnectionError, ConnectionId, Slot},
@@ -98,15 +99,21 @@ impl Job {
         }
     }
 
-    /// The target to try next, and when it is due.
-    fn next(&self) -> Option<(Instant, usize)> {
+    /// The target to try next of those that `may` be, and when it is due.
+    fn next(&self, may: impl Fn(&Target) -> bool) -> Option<(Instant, usize)> {
         let waiting = self.targets.iter().enumerate();
         waiting
             .filter_map(|(index, target)| match target.state {
-                TargetState::Waiting(due) => Some((due, index)),
+                TargetState::Waiting(due) if may(target) => Some((due, index)),
                 _ => None,
             })
             .min()
+    }
+
+    /// Whether any target is still to be tried.
+    fn is_waiting(&self) -> bool {
+        let waits = |target: &Target| matches!(target.state, TargetState::Waiting(_));
+        self.targets.iter().any(waits)
     }
 }
 
@@ -119,7 +126,8 @@ pub(in crate::swarm) struct Jobs {
     dials_created: u64,
     by_peer: KeyedMap<PeerId, u64>,
     by_address: BTreeMap<Multiaddr, u64>,
-    /// Jobs that wait for attempts of others to end, first come first served.
+    /// Jobs that wait for attempts of others to end, because there are too many or they try the same address; first come
+    /// first served.
     starved: BTreeSet<u64>,
     /// Lookups under way: whose, and for which target.
     pub(super) lookups: BTreeMap<ResolveId, (u64, usize)>,
@@ -154,6 +162,19 @@ impl Jobs {
         self.jobs.keys().copied().collect()
     }
 
+    /// Jobs without a peer that are still to try this address, and would take this peer there.
+    fn waiting_for(&self, address: &Multiaddr, peer: PeerId) -> Vec<u64> {
+        let waits = |target: &Target| {
+            matches!(target.state, TargetState::Waiting(_))
+                && target.address == *address
+                && target.expected.is_none_or(|expected| expected == peer)
+        };
+        let jobs = self.jobs.iter();
+        jobs.filter(|(_, job)| job.peer.is_none() && job.targets.iter().any(waits))
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
     /// Callers waiting.
     pub(in crate::swarm) fn len(&self) -> usize {
         self.callers.len()
@@ -167,44 +188,6 @@ impl Jobs {
             && self.by_address.is_empty()
             && self.starved.is_empty()
             && self.lookups.is_empty()
-    }
-}
-
-/// One try of one address.
-#[derive(Debug)]
-pub(in crate::swarm) struct Attempt {
-    /// Whose it is; `None` if its job was answered by another connection while this one was in its handshake.
-    job: Option<(u64, usize)>,
-    address: Multiaddr,
-    expected: Option<PeerId>,
-    /// The connection, once there is one.
-    connection: Option<ConnectionId>,
-}
-
-/// All attempts under way.
-#[derive(Debug, Default)]
-pub(in crate::swarm) struct Attempts {
-    attempts: BTreeMap<AttemptId, Attempt>,
-    created: u64,
-}
-
-impl Attempts {
-    pub(in crate::swarm) fn len(&self) -> usize {
-        self.attempts.len()
-    }
-
-    /// Of each attempt its job, who is expected and the address.
-    #[cfg(test)]
-    pub(in crate::swarm) fn all(
-        &self,
-    ) -> impl Iterator<Item = (Option<u64>, Option<PeerId>, &Multiaddr)> {
-        self.attempts.values().map(|attempt| {
-            (
-                attempt.job.map(|(job, _)| job),
-                attempt.expected,
-                &attempt.address,
-            )
-        })
     }
 }
 
@@ -380,9 +363,12 @@ impl State {
                 self.timers.clear(Timer::Job(number));
                 return;
             }
-            let Some((due, index)) = job.next() else {
+            let attempts = &self.attempts;
+            let Some((due, index)) = job.next(|target| !attempts.covers(number, target)) else {
                 self.timers.clear(Timer::Job(number));
-                if job.busy == 0 {
+                if job.is_waiting() {
+                    self.jobs.starved.insert(number);
+                } else if job.busy == 0 {
                     self.fail_job(number);
                 }
                 return;
@@ -561,12 +547,19 @@ impl State {
             self.timers.clear(Timer::Attempt(attempt));
             self.attempts.attempts.remove(&attempt)
         });
-        if let Some((number, index)) = known.and_then(|known| known.job) {
+        if let Some((number, index)) = known.as_ref().and_then(|known| known.job) {
             if let Some(job) = self.jobs.get_mut(number) {
                 job.done(index);
             }
             self.answer_job(number, connection, peer, true);
             self.end_job(number, false);
+        }
+        if let Some(known) = known {
+            // Those who waited for whoever is at that address have it.
+            for number in self.jobs.waiting_for(&known.address, peer) {
+                self.answer_job(number, connection, peer, true);
+                self.end_job(number, false);
+            }
         }
         if let Some(number) = self.jobs.of_peer(&peer) {
             self.answer_job(number, connection, peer, false);
@@ -675,11 +668,12 @@ impl State {
         let max = usize::try_from(self.config.dial.max_attempts)
             .unwrap_or(usize::MAX)
             .max(1);
-        while self.attempts.len() < max {
-            let Some(number) = self.jobs.starved.pop_first() else {
-                return;
-            };
-            self.pump_job(number);
+        for number in core::mem::take(&mut self.jobs.starved) {
+            if self.attempts.len() < max {
+                self.pump_job(number);
+            } else if self.jobs.jobs.contains_key(&number) {
+                self.jobs.starved.insert(number);
+            }
         }
     }
 

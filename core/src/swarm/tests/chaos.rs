@@ -480,6 +480,16 @@ impl World {
             *by_job.entry(job).or_default() += 1;
         }
         assert!(by_job.values().all(|count| *count <= MAX_BUSY));
+        let all: Vec<_> = state.attempts.all().collect();
+        for (at, (job, expected, address)) in all.iter().enumerate() {
+            for (other, also, same) in all.iter().skip(at + 1) {
+                let compatible = expected.is_none() || also.is_none() || expected == also;
+                assert!(
+                    job == other || address != same || !compatible,
+                    "two jobs try one address"
+                );
+            }
+        }
         assert!(state.book.len() <= 4);
         for number in 0..PEERS {
             assert!(state.connection_count(&peer(number)) <= 3);

@@ -461,6 +461,74 @@ fn an_address_without_a_peer_leads_to_whoever_is_there() {
     node.assert_empty();
 }
 
+/// I32: an address is tried once at a time, be it for a peer or for whoever is there; the connection is everybody's, and a
+/// failure leaves the next his turn. Fails if each job tries its addresses whatever others do.
+#[test]
+fn one_address_is_not_tried_twice_at_once() {
+    for peer_first in [true, false] {
+        let mut node = Node::new();
+        let mut dial = |for_peer: bool| {
+            let options = if for_peer {
+                to(1, &[A])
+            } else {
+                DialOptions::address(address(A))
+            };
+            node.swarm.dial(node.now, options).unwrap()
+        };
+        let dials = [dial(peer_first), dial(!peer_first)];
+        let attempts = node.attempts();
+        assert_eq!(attempts.len(), 1);
+        let connection = node.dialed(attempts[0].0, A).unwrap();
+        node.secure(connection, 1);
+        assert_eq!(
+            outcomes(&mut node),
+            dials.map(|dial| (dial, Ok(connection)))
+        );
+        assert_eq!(node.attempts(), []);
+        node.close(connection, ConnectionError::Idle);
+        node.events();
+        node.assert_empty();
+    }
+    // The first fails, or is given up, or meets another peer: then the second tries.
+    for how in 0..3 {
+        let mut node = Node::new();
+        let bare = node
+            .swarm
+            .dial(node.now, DialOptions::address(address(A)))
+            .unwrap();
+        let first = node.attempts()[0].0;
+        let named = node.swarm.dial(node.now, to(1, &[A, B])).unwrap();
+        assert_eq!(node.attempts().len(), 1, "the other address");
+        let met = match how {
+            0 => {
+                node.dial_failed(first, TransportError::Refused);
+                None
+            }
+            1 => {
+                assert!(node.swarm.cancel_dial(node.now, bare));
+                None
+            }
+            _ => {
+                let connection = node.dialed(first, A).unwrap();
+                node.secure(connection, 2);
+                Some(connection)
+            }
+        };
+        let again = node.attempts();
+        assert_eq!(again.len(), 1, "{how}");
+        assert_eq!(again[0].1, A);
+        let connection = node.dialed(again[0].0, A).unwrap();
+        node.secure(connection, 1);
+        assert_eq!(outcomes(&mut node).last(), Some(&(named, Ok(connection))));
+        for connection in met.into_iter().chain([connection]) {
+            node.close(connection, ConnectionError::Idle);
+        }
+        node.actions();
+        node.events();
+        node.assert_empty();
+    }
+}
+
 #[test]
 fn names_are_looked_up_within_limits() {
     let mut node = Node::new();

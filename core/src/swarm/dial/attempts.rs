@@ -1,0 +1,54 @@
+//! What is being tried.
+
+use super::{AttemptId, job::Target};
+use crate::{connection::ConnectionId, identity::PeerId, multiaddr::Multiaddr};
+use alloc::collections::BTreeMap;
+
+/// One try of one address.
+#[derive(Debug)]
+pub(in crate::swarm) struct Attempt {
+    /// Whose it is; `None` if its job was answered by another connection while this one was in its handshake.
+    pub(super) job: Option<(u64, usize)>,
+    pub(super) address: Multiaddr,
+    pub(super) expected: Option<PeerId>,
+    /// The connection, once there is one.
+    pub(super) connection: Option<ConnectionId>,
+}
+
+/// All attempts under way.
+#[derive(Debug, Default)]
+pub(in crate::swarm) struct Attempts {
+    pub(super) attempts: BTreeMap<AttemptId, Attempt>,
+    pub(super) created: u64,
+}
+
+impl Attempts {
+    pub(in crate::swarm) fn len(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// Whether another job's attempt may lead to what this target leads to: it is not tried twice at once.
+    pub(super) fn covers(&self, job: u64, target: &Target) -> bool {
+        self.attempts.values().any(|attempt| {
+            attempt.address == target.address
+                && attempt.job.is_none_or(|(other, _)| other != job)
+                && (attempt.expected.is_none()
+                    || target.expected.is_none()
+                    || attempt.expected == target.expected)
+        })
+    }
+
+    /// Of each attempt its job, who is expected and the address.
+    #[cfg(test)]
+    pub(in crate::swarm) fn all(
+        &self,
+    ) -> impl Iterator<Item = (Option<u64>, Option<PeerId>, &Multiaddr)> {
+        self.attempts.values().map(|attempt| {
+            (
+                attempt.job.map(|(job, _)| job),
+                attempt.expected,
+                &attempt.address,
+            )
+        })
+    }
+}
