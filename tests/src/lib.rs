@@ -2,8 +2,10 @@
 
 pub use drywire_counting as heap;
 
+pub mod dice;
 pub mod hostile;
 pub mod model;
+pub mod net;
 pub mod pair;
 pub mod victim;
 
