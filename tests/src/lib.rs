@@ -2,9 +2,11 @@
 
 pub use drywire_counting as heap;
 
+pub mod dice;
 pub mod forger;
 pub mod hostile;
 pub mod model;
+pub mod net;
 pub mod pair;
 pub mod site;
 pub mod victim;

@@ -4,12 +4,15 @@
 //! deliver with the model; then it reads and finishes what is left, closes both ends, and looks whether anything remains.
 //! It panics at the first difference. The same lists serve property tests and the fuzzer.
 
-use crate::pair::{Pair, Secure, Setup};
+mod ending;
+mod expect;
+
+use crate::pair::{Pair, Secure, Setup, Told};
 use bytes::Bytes;
 use drywire::{
     connection::{
-        Config, ConnectionError, Event, OpenError, OpenOptions, ReadError, StreamError, StreamId,
-        StreamKind, WriteError, code,
+        Config, ConnectionError, Event, OpenError, OpenOptions, ReadError, StreamId, StreamKind,
+        WriteError,
     },
     multistream::ProtocolName,
     resource::Lease,
@@ -109,6 +112,8 @@ pub struct Plan {
     pub pieces: Option<Vec<usize>>,
     /// Whether [`Op::Nosy`] is done after every operation.
     pub nosy: bool,
+    /// See [`Pair::told`].
+    pub told: Told,
 }
 
 impl Default for Plan {
@@ -119,6 +124,7 @@ impl Default for Plan {
             limits: Limits::Ample,
             pieces: None,
             nosy: false,
+            told: Told::Plainly,
         }
     }
 }
@@ -233,6 +239,7 @@ pub fn run(plan: &Plan, ops: &[Op]) -> Trace {
         ..Setup::default()
     };
     let mut pair = setup.established();
+    pair.told = plan.told;
     for side in &mut pair.sides {
         side.connection.set_keep_alive(true);
     }
@@ -477,58 +484,6 @@ impl Model {
         }
     }
 
-    /// Everything received is what the other side wrote, in order.
-    fn check_received(&mut self, side: usize, n: usize, bytes: &[u8]) {
-        let stream = &mut self.streams[n];
-        let (written, messages, finished) = {
-            let other = &stream.ends[1 - side];
-            (other.written, other.messages.clone(), other.finished)
-        };
-        let end = &mut stream.ends[side];
-        assert!(!end.stopped && !end.saw_end, "after the end");
-        let expected = Logical::bytes(n, 1 - side, end.received, bytes.len());
-        assert!(bytes == expected, "stream {n}: other bytes than written");
-        end.received += bytes.len();
-        assert!(end.received <= written);
-        match stream.kind {
-            0 => assert!(!bytes.is_empty()),
-            1 => {
-                assert_eq!(
-                    messages.get(end.messages_received),
-                    Some(&bytes.len()),
-                    "a whole message"
-                );
-            }
-            _ => {
-                assert!(finished && end.received == written, "the whole body");
-                assert_eq!(end.messages_received, 0);
-                // The body ends where the stream does.
-                end.saw_end = true;
-            }
-        }
-        end.messages_received += 1;
-    }
-
-    fn end_seen(&mut self, side: usize, n: usize) {
-        let stream = &mut self.streams[n];
-        let (written, messages, finished) = {
-            let other = &stream.ends[1 - side];
-            (other.written, other.messages.len(), other.finished)
-        };
-        let end = &mut stream.ends[side];
-        end.saw_end = true;
-        if end.stopped {
-            return;
-        }
-        assert!(finished, "stream {n}: an end that was not made");
-        assert_eq!(end.received, written);
-        match stream.kind {
-            0 => {}
-            1 => assert_eq!(end.messages_received, messages),
-            _ => assert_eq!(end.messages_received, 1),
-        }
-    }
-
     fn read(&mut self, side: usize, n: usize, max: usize) -> bool {
         let id = self.streams[n].ends[side].id.expect("picked");
         let connection = &mut self.pair.sides[side].connection;
@@ -628,294 +583,6 @@ impl Model {
             end.released_at = Some(now);
         } else {
             end.aborted = true;
-        }
-    }
-
-    /// A stream may fail only for a reason.
-    fn justified(&mut self, side: usize, n: usize, error: &StreamError) {
-        let timeout = self.config.negotiation_timeout;
-        let now = self.now();
-        let closed = self
-            .pair
-            .sides
-            .each_ref()
-            .map(|s| s.connection.error().cloned());
-        let stream = &mut self.streams[n];
-        let other = &stream.ends[1 - side];
-        let started_at = stream.ends.each_ref().map(|end| end.started_at);
-        let expired = now - started_at[stream.opener] >= timeout;
-        let other_let_go = other.aborted
-            || other.released_at.is_some_and(|at| now - at >= timeout)
-            || (other.released_at.is_some() && expired);
-        let ok = match error {
-            StreamError::UnsupportedProtocol => {
-                stream.offer == Offer::Unknown && stream.opener == side
-            }
-            StreamError::NegotiationTimeout => expired && stream.opener == side,
-            StreamError::ResetByPeer(code::RESOURCE_LIMIT_EXCEEDED) => {
-                let refuses = self.limits == Limits::Few || closed[1 - side].is_some();
-                other_let_go || (refuses && stream.opener == side)
-            }
-            StreamError::ResetByPeer(code::PROTOCOL_NEGOTIATION_FAILED) => {
-                other_let_go || expired || stream.offer == Offer::Unknown
-            }
-            StreamError::ResetByPeer(_) => other_let_go,
-            StreamError::Connection(_) => closed[side].is_some(),
-            _ => false,
-        };
-        assert!(
-            ok,
-            "stream {n}, side {side}: {error:?} for no reason: {stream:?}"
-        );
-        stream.ends[side].aborted = true;
-    }
-
-    /// Compares what was told since the last time.
-    fn observe(&mut self) {
-        for side in [0, 1] {
-            let events: Vec<Event> = self.pair.sides[side].events[self.events_seen[side]..]
-                .iter()
-                .map(|(_, event)| event.clone())
-                .collect();
-            self.events_seen[side] += events.len();
-            for event in events {
-                assert!(!self.closed[side], "{event:?} after Closed");
-                self.event(side, event);
-            }
-            if let Some(error) = self.pair.sides[side].connection.error() {
-                let fault = matches!(
-                    error,
-                    ConnectionError::Flooding
-                        | ConnectionError::Muxer(_)
-                        | ConnectionError::Security(_)
-                        | ConnectionError::ReportedByPeer(_)
-                );
-                assert!(!fault, "nobody broke the rules: {error:?}");
-            }
-        }
-    }
-
-    fn event(&mut self, side: usize, event: Event) {
-        let known = |model: &Self, id: &StreamId| {
-            let n = *model.by_id[side].get(id).expect("a stream that is known");
-            let end = &model.streams[n].ends[side];
-            assert!(!end.terminal, "after its terminal event: {n} {end:?}");
-            n
-        };
-        match event {
-            Event::Established { .. } => {
-                assert!(!std::mem::replace(&mut self.established[side], true));
-            }
-            Event::Closed { .. } => self.closed[side] = true,
-            Event::Inbound { stream, protocol } => {
-                let number = protocol.as_str().rsplit('/').next().expect("a number");
-                let n: usize = number.parse().expect("a number");
-                let logical = &mut self.streams[n];
-                assert_eq!(logical.opener, 1 - side);
-                let end = &mut logical.ends[side];
-                assert_eq!(end.id, None, "told once");
-                end.id = Some(stream);
-                end.started_at = self.pair.now;
-                end.opened = true;
-                end.read_blocked += 1;
-                end.waits_to_read = true;
-                assert!(self.by_id[side].insert(stream, n).is_none());
-            }
-            Event::Opened { stream, protocol } => {
-                let n = known(self, &stream);
-                let logical = &mut self.streams[n];
-                assert_eq!(logical.opener, side);
-                assert_ne!(logical.offer, Offer::Unknown);
-                assert!(protocol.as_str().ends_with(&format!("/{n}")));
-                assert!(!std::mem::replace(&mut logical.ends[side].opened, true));
-            }
-            Event::Failed { stream, error } => {
-                let n = known(self, &stream);
-                assert!(!self.streams[n].ends[side].opened);
-                self.fails(side, n, &error);
-            }
-            Event::Reset { stream, error } => {
-                let n = known(self, &stream);
-                self.fails(side, n, &error);
-            }
-            Event::Finished { stream } => {
-                let n = known(self, &stream);
-                let end = &mut self.streams[n].ends[side];
-                assert!(end.finished && (end.saw_end || end.stopped));
-                (end.terminal, end.gone) = (true, true);
-            }
-            Event::Readable { stream } => {
-                let n = known(self, &stream);
-                let end = &mut self.streams[n].ends[side];
-                // Events of streams let go may still have been on their way.
-                if !end.gone {
-                    end.waits_to_read = false;
-                    let waiting = end.read_blocked.checked_sub(1);
-                    end.read_blocked = waiting.expect("somebody waits to read");
-                }
-            }
-            Event::Writable { stream } => {
-                let n = known(self, &stream);
-                let end = &mut self.streams[n].ends[side];
-                if !end.gone {
-                    end.waits_to_write = false;
-                    let waiting = end.write_blocked.checked_sub(1);
-                    end.write_blocked = waiting.expect("somebody waits to write");
-                }
-            }
-            Event::StreamsAvailable => {}
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn fails(&mut self, side: usize, n: usize, error: &StreamError) {
-        self.justified(side, n, error);
-        let end = &mut self.streams[n].ends[side];
-        end.terminal = true;
-    }
-
-    /// Whether the run was cut short by a close, whoever made it.
-    fn is_cut_short(&self) -> bool {
-        self.pair
-            .sides
-            .iter()
-            .any(|side| !side.connection.is_open())
-    }
-
-    /// Reads all there is of one stream and, if everybody is done with that, finishes it; false if there is no stream.
-    fn wind_up(&mut self, side: usize, n: usize, finish: bool, moved: &mut bool) -> bool {
-        let now = self.now();
-        self.pair.sides[side].drain(now);
-        self.observe();
-        self.note_gone(side);
-        let end = &self.streams[n].ends[side];
-        if end.id.is_none() || end.gone {
-            return false;
-        }
-        let (waited, before) = (end.waits_to_read && !end.stopped, end.received);
-        let mut reads = 0;
-        while !self.streams[n].ends[side].gone && self.read(side, n, 1 << 20) {
-            reads += 1;
-            assert!(reads < 200_000, "endless");
-        }
-        let end = &self.streams[n].ends[side];
-        *moved |= end.received != before;
-        let untold = waited && (end.received != before || end.saw_end) && !end.aborted;
-        assert!(
-            !untold,
-            "{n}, side {side}: readable, and nobody was told: {end:?}"
-        );
-        if !finish || end.gone {
-            return true;
-        }
-        if end.aborted {
-            self.release(side, n);
-        } else if !end.finished {
-            assert!(
-                !end.waits_to_write || self.is_cut_short(),
-                "{n}, side {side}: writable, and nobody was told: {end:?}"
-            );
-            self.finish(side, n);
-        }
-        true
-    }
-
-    /// Both applications read all there is and finish all there is, until nothing is left.
-    fn finish_everything(&mut self) {
-        self.pair.stall(0, false);
-        self.pair.stall(1, false);
-        let (released, timeout) = (self.now(), self.config.negotiation_timeout);
-        self.pair.limit = 256 * 1024;
-        let mut moved = true;
-        for _ in 0..200 {
-            self.pair.settle_for(Duration::from_millis(100));
-            self.observe();
-            // First everything is read; when nothing moves any more, whoever waited to write has heard, and finishes.
-            let finish = !moved;
-            moved = false;
-            let mut left = false;
-            for side in [0, 1] {
-                for n in 0..self.streams.len() {
-                    left |= self.wind_up(side, n, finish, &mut moved);
-                }
-            }
-            if !left {
-                break;
-            }
-        }
-        self.pair.settle_for(Duration::from_secs(1));
-        self.observe();
-        if self.is_cut_short() {
-            return;
-        }
-        for (n, stream) in self.streams.iter().enumerate() {
-            for side in [0, 1] {
-                let (end, other) = (&stream.ends[side], &stream.ends[1 - side]);
-                if end.id.is_none() {
-                    continue;
-                }
-                assert!(end.gone, "stream {n} never ends: {stream:?}");
-                let mine = end.aborted || end.released_at.is_some() || end.stopped;
-                if !mine {
-                    // It ended in good order, and with everything.
-                    assert!(end.terminal && end.saw_end, "{n}: {stream:?}");
-                    assert_eq!(end.received, other.written, "{n}");
-                }
-                if !end.aborted && end.released_at.is_none() {
-                    assert!(end.terminal, "no terminal event: {n} {stream:?}");
-                }
-            }
-            // What was finished arrives, unless somebody gave up.
-            let [a, b] = &stream.ends;
-            if !a.aborted && !b.aborted && stream.offer != Offer::Unknown {
-                for (end, other) in [(a, b), (b, a)] {
-                    let heard = other.id.is_some();
-                    // Nobody waits for ever for a peer on a stream that was let go.
-                    let gave_up = end.released_at.is_some()
-                        && released + Duration::from_secs(1) - end.started_at >= timeout;
-                    if gave_up {
-                        continue;
-                    }
-                    let expected = end.finished && !other.stopped && other.released_at.is_none();
-                    assert!(!expected || !heard || other.received == end.written, "{n}");
-                    assert!(heard || end.id.is_none(), "never arrived: {n} {stream:?}");
-                }
-            }
-        }
-    }
-
-    /// Both ends close, and nothing is left.
-    fn close(&mut self) {
-        let now = self.now();
-        self.pair.sides[0]
-            .connection
-            .close(now, ConnectionError::Closed);
-        self.pair.settle_for(Duration::from_secs(20));
-        self.observe();
-        for side in [0, 1] {
-            assert!(self.closed[side], "side {side} never closes");
-            for stream in &self.streams {
-                let end = &stream.ends[side];
-                if let Some(id) = end.id.filter(|_| !end.gone)
-                    && let Some(mut view) = self.pair.sides[side].connection.stream(id)
-                {
-                    view.release();
-                }
-            }
-            let connection = &mut self.pair.sides[side].connection;
-            assert!(connection.is_closed());
-            assert_eq!(connection.poll_timeout(), None);
-            assert!(!connection.wants_transmit());
-            assert!(connection.recv_buf().is_none());
-            for id in self.by_id[side].keys() {
-                assert!(connection.stream(*id).is_none());
-            }
-            let mut out = Vec::new();
-            connection.poll_transmit(Instant::FAR_FUTURE, &mut out, 1 << 20);
-            connection.handle_timeout(Instant::FAR_FUTURE);
-            assert!(out.is_empty());
-            assert_eq!(connection.poll_event(), None);
-            assert!(connection.poll_message().is_none());
         }
     }
 }

@@ -61,6 +61,18 @@ pub enum Cut {
     Stall,
 }
 
+/// How machines are told the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Told {
+    /// With each call.
+    #[default]
+    Plainly,
+    /// With a timeout that is not due before each call, too.
+    Twice,
+    /// As before, and the call itself tells a time long past.
+    Backwards,
+}
+
 /// One direction of the pipe.
 #[derive(Debug, Default)]
 struct Direction {
@@ -112,6 +124,8 @@ pub struct Pair {
     turns_at_once: u32,
     /// How much each transmission may append.
     pub limit: usize,
+    /// How connections are told the time.
+    pub told: Told,
 }
 
 /// How to make a [`Pair`].
@@ -219,6 +233,7 @@ impl Setup {
             next_piece: 0,
             turns_at_once: 0,
             limit: 256 * 1024,
+            told: Told::Plainly,
         }
     }
 
@@ -343,6 +358,9 @@ impl Pair {
         for _ in 0..200_000 {
             if !self.turn(&mut |_| false).0 && !self.sleep(end) {
                 self.now = self.now.max(end);
+                for index in [0, 1] {
+                    self.clock(index);
+                }
                 return;
             }
         }
@@ -392,7 +410,20 @@ impl Pair {
         true
     }
 
+    /// What time to tell side `index`.
+    fn clock(&mut self, index: usize) -> Instant {
+        if self.told != Told::Plainly {
+            self.sides[index].connection.handle_timeout(self.now);
+        }
+        if self.told == Told::Backwards {
+            Instant::ZERO
+        } else {
+            self.now
+        }
+    }
+
     fn deliver(&mut self, to: usize) -> bool {
+        let now = self.clock(to);
         let direction = &mut self.directions[1 - to];
         if direction.stalled {
             return false;
@@ -414,14 +445,14 @@ impl Pair {
             direction.take(count, buffer);
             self.next_piece = self.next_piece.wrapping_add(1);
             due -= count;
-            connection.handle_recv(self.now);
+            connection.handle_recv(now);
             progress = true;
         }
         let ended =
             direction.fin_at.is_some_and(|at| at <= self.now) && direction.in_flight.is_empty();
         if ended && !direction.fin_delivered {
             direction.fin_delivered = true;
-            connection.handle_eof(self.now);
+            connection.handle_eof(now);
             progress = true;
         }
         progress
@@ -432,6 +463,7 @@ impl Pair {
     }
 
     fn transmit(&mut self, index: usize) -> bool {
+        let now = self.clock(index);
         let side = &mut self.sides[index];
         if side.connection.is_closed() {
             // The host drops the pipe.
@@ -447,9 +479,7 @@ impl Pair {
             return false;
         }
         let mut out = Vec::new();
-        let transmit = side
-            .connection
-            .poll_transmit(self.now, &mut out, self.limit);
+        let transmit = side.connection.poll_transmit(now, &mut out, self.limit);
         side.sends += usize::from(!out.is_empty());
         side.bytes_sent += out.len();
         side.wire.extend(&out);

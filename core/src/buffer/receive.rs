@@ -75,13 +75,21 @@ impl ReceiveBuffer {
         &mut self.bytes
     }
 
-    /// Learns from how full the last read left the buffer.
-    pub fn adapt(&mut self) {
+    /// Learns from how full the last read left the buffer. Returns whether there was a read: that nothing was appended
+    /// since the last time teaches nothing.
+    pub fn adapt(&mut self) -> bool {
+        let read = self.bytes.len().saturating_sub(self.len_before_read);
+        if read == 0 {
+            if self.bytes.capacity() > self.capacity {
+                self.renumber();
+            }
+            return false;
+        }
         if self.bytes.as_ptr().addr() != self.start || self.bytes.capacity() > self.capacity {
             // The host appended more than there was room for: the bytes live elsewhere now.
             self.renumber();
         }
-        let read = self.bytes.len().saturating_sub(self.len_before_read);
+        self.len_before_read = self.bytes.len();
         if self.bytes.len() == self.bytes.capacity() {
             self.target = self.target.saturating_mul(2).min(self.largest);
             self.quiet_reads = 0;
@@ -94,6 +102,7 @@ impl ReceiveBuffer {
         } else {
             self.quiet_reads = 0;
         }
+        true
     }
 
     fn renumber(&mut self) {
@@ -551,6 +560,27 @@ mod tests {
             size().prop_map(Op::Consume),
         ];
         prop::collection::vec(op, 0..60)
+    }
+
+    /// Being asked again and again teaches nothing. Fails if each call counts as a read: the size aimed at then doubles as
+    /// long as the buffer is full, and halves when it is not.
+    #[test]
+    fn the_buffer_learns_from_each_read_once() {
+        let mut buffer = ReceiveBuffer::new(256 * 1024);
+        let room = buffer.prepare(1);
+        room.resize(room.capacity(), 1);
+        assert!(buffer.adapt());
+        let learnt = buffer.target;
+        assert_eq!(learnt, 2 * SMALLEST);
+        for _ in 0..100 {
+            assert!(!buffer.adapt());
+        }
+        buffer.prepare(1);
+        buffer.consume(usize::MAX);
+        for _ in 0..100 {
+            assert!(!buffer.adapt());
+        }
+        assert_eq!((buffer.target, buffer.quiet_reads), (learnt, 0));
     }
 
     proptest! {

@@ -289,8 +289,9 @@ impl Connection {
     /// Processes what was appended to [`recv_buf`](Self::recv_buf).
     pub fn handle_recv(&mut self, now: Instant) {
         self.advance_clock(now);
-        self.receive.adapt();
-        self.note_traffic();
+        if self.receive.adapt() {
+            self.note_traffic();
+        }
         self.process();
     }
 

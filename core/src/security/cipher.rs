@@ -148,9 +148,9 @@ impl ReceiveCipher {
     /// With the insecure plaintext protocol, whatever was received is a message.
     ///
     /// # Errors
-    /// [`Violation::BadLength`], as soon as the length is there, if it is shorter than a tag; or the error that ended
-    /// this direction.
-    pub fn next_message(&self, received: &[u8]) -> Result<Option<Range<usize>>, Error> {
+    /// [`Violation::BadLength`], as soon as the length is there, if it is shorter than a tag: then this direction opens
+    /// nothing any more. Or the error that ended it before.
+    pub fn next_message(&mut self, received: &[u8]) -> Result<Option<Range<usize>>, Error> {
         match &self.0 {
             Half::Noise { .. } => {
                 let Some((length, rest)) = received.split_first_chunk() else {
@@ -158,7 +158,7 @@ impl ReceiveCipher {
                 };
                 let length = usize::from(u16::from_be_bytes(*length));
                 if length < AeadKey::TAG_LEN {
-                    return Err(Violation::BadLength.into());
+                    return Err(self.0.die(Violation::BadLength.into()));
                 }
                 Ok((rest.len() >= length).then(|| LENGTH_LEN..LENGTH_LEN.saturating_add(length)))
             }

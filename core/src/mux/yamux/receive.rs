@@ -70,12 +70,24 @@ impl<X: Default> Session<X> {
     ///
     /// # Errors
     ///
-    /// The peer broke the rules; the session is of no more use but for [`go_away`](Session::go_away).
+    /// The peer broke the rules; the session is of no more use but for [`go_away`](Session::go_away), and the error stays.
     pub fn receive(
         &mut self,
         now: Instant,
         input: &mut Incoming<'_>,
     ) -> Result<Option<Notice>, Error> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let now = self.advance_clock(now);
+        let notice = self.decode(now, input);
+        if let Err(error) = &notice {
+            self.failed = Some(error.clone());
+        }
+        notice
+    }
+
+    fn decode(&mut self, now: Instant, input: &mut Incoming<'_>) -> Result<Option<Notice>, Error> {
         self.check_provoked(now)?;
         loop {
             let notice = match &mut self.decoding {

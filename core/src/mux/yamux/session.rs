@@ -14,7 +14,7 @@ use crate::{
 };
 use alloc::collections::BTreeMap;
 use bytes::Bytes;
-use core::time::Duration;
+use core::{fmt, time::Duration};
 use slab::Slab;
 
 /// Which end of the connection this is: the dialer's streams have odd ids.
@@ -103,6 +103,18 @@ pub enum OpenRefused {
     Exhausted,
 }
 
+impl fmt::Display for OpenRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooManyStreams => "too many streams",
+            Self::GoingAway => "the session is going away",
+            Self::Exhausted => "all stream ids are used up",
+        })
+    }
+}
+
+impl core::error::Error for OpenRefused {}
+
 /// One end of a yamux connection; `X` is what the layer above keeps with each stream.
 #[derive(Debug)]
 pub struct Session<X> {
@@ -131,6 +143,10 @@ pub struct Session<X> {
     pub(super) remote_going_away: bool,
     pub(super) going_away: bool,
     said_go_away: bool,
+    /// The latest time told.
+    pub(super) now: Instant,
+    /// How the peer broke the rules, once it has.
+    pub(super) failed: Option<Error>,
 }
 
 impl<X> Session<X> {
@@ -163,6 +179,8 @@ impl<X> Session<X> {
             remote_going_away: false,
             going_away: false,
             said_go_away: false,
+            now: Instant::ZERO,
+            failed: None,
         }
     }
 
@@ -177,12 +195,19 @@ impl<X> Session<X> {
             return Err(OpenRefused::Exhausted);
         };
         self.next_id = id.checked_add(2);
+        let now = self.advance_clock(now);
         let place = self.streams.insert(StreamState::new(id, true, now, extra));
         self.by_id.insert(id, place);
         self.outbound = self.outbound.saturating_add(1);
         self.unacknowledged = self.unacknowledged.saturating_add(1);
         self.list_data(place);
         Ok(place)
+    }
+
+    /// The time to go by: a `now` below the last one counts as the last one.
+    pub(super) fn advance_clock(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
     }
 
     /// Whether [`open`](Self::open) would succeed.

@@ -172,6 +172,7 @@ impl<X> Session<X> {
 
     /// Appends frames to `out`, at most `room` bytes. `space_at` is the queue length at which a blocked writer is told.
     pub fn fill(&mut self, now: Instant, out: &mut Vec<u8>, room: usize, space_at: usize) {
+        let now = self.advance_clock(now);
         let end = out.len().saturating_add(room);
         self.fill_session_frames(now, out, end);
         self.fill_control(now, out, end);

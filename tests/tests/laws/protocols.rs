@@ -1,0 +1,310 @@
+//! What the application does with each set of protocols, and what a peer may do to it.
+
+use crate::peers::Flood;
+use drywire::{
+    connection::{Accept, Slot, StreamKind},
+    multiaddr::Multiaddr,
+    multistream::ProtocolName,
+    mux::yamux::Flags,
+    protocol::{
+        Standard,
+        identify::{self, Identify},
+        ping::{self, Ping},
+        stream::{OpenOptions, Streams},
+    },
+    protocols,
+    swarm::{Config, Context, Input, Protocol, SecurityConfig},
+    time::Instant,
+};
+use drywire_tests::{
+    dice::Dice,
+    hostile::{data, propose},
+    net::{Host, Net, address, peer},
+};
+use std::fmt::Debug;
+
+/// A name the application serves.
+pub const ECHO: ProtocolName = ProtocolName::from_static("/echo/1");
+const KIB: usize = 1024;
+
+/// A set of protocols, and an application that uses it.
+pub trait Script: Protocol<Event: Debug> + Sized {
+    /// Whether anything in it is drawn from its seed.
+    const DRAWS: bool;
+
+    fn fresh() -> Self;
+
+    fn config() -> Config {
+        Config::new(SecurityConfig::InsecurePlaintext)
+    }
+
+    /// What the application does once, when its node is new.
+    fn set_up(&mut self, _: &mut Context<'_, Self::Event>) {}
+
+    /// What it may do at any time.
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice);
+
+    /// What a peer may do without an end: frames, by a number that counts up.
+    fn floods() -> Vec<Flood>;
+}
+
+/// A request of the host on any connection there is.
+fn request<H: Host<Protocol: Script>>(net: &mut Net<H>, from: usize, dice: &mut Dice) {
+    let connections = net.connections(from);
+    if !connections.is_empty() {
+        let length = dice.below(60 * KIB);
+        let _ = net.request(from, *dice.pick(&connections), "/echo/1", length);
+    }
+}
+
+fn wanted(to: usize) -> OpenOptions {
+    OpenOptions::new(peer(to)).addresses([address(to)])
+}
+
+/// Node 7 does not exist.
+const NOBODY: usize = 7;
+
+impl Script for Standard {
+    const DRAWS: bool = true;
+
+    fn fresh() -> Self {
+        Self::default()
+    }
+
+    fn config() -> Config {
+        Config::default()
+    }
+
+    fn set_up(&mut self, cx: &mut Context<'_, Self::Event>) {
+        let accept = Accept::new(StreamKind::Raw).max_streams(1 << 20);
+        self.streams(cx, |streams, cx| streams.register_with(ECHO, accept, cx))
+            .expect("a new name");
+    }
+
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
+        let now = net.now;
+        let connection = net.connections(from).first().copied();
+        let kind = dice.below(4);
+        net.hosts[from].command(now, |swarm| {
+            swarm.with(now, |set, cx| match (kind, connection) {
+                (0, _) => {
+                    set.ping(cx, |ping, cx| ping.ping(&peer(to), cx));
+                }
+                (1, Some(connection)) => {
+                    set.identify(cx, |identify, cx| identify.ask(connection, cx));
+                }
+                (2, _) => {
+                    let _ = set.streams(cx, |streams, cx| streams.open(wanted(to), cx));
+                }
+                _ => {}
+            });
+        });
+        if kind == 3 {
+            request(net, from, dice);
+        }
+    }
+
+    fn floods() -> Vec<Flood> {
+        let all = [Ping::floods(), Identify::floods(), Streams::floods()];
+        all.concat()
+    }
+}
+
+impl Script for Ping {
+    const DRAWS: bool = true;
+
+    fn fresh() -> Self {
+        Self::default()
+    }
+
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
+        let (now, times) = (net.now, 1 + dice.below(3));
+        net.hosts[from].command(now, |swarm| {
+            for _ in 0..times {
+                swarm.with(now, |ping, cx| ping.ping(&peer(to), cx));
+            }
+        });
+    }
+
+    fn floods() -> Vec<Flood> {
+        vec![
+            |n| data(Flags::SYN, 2 * n + 1, &propose("/ipfs/ping/1.0.0")),
+            // The answers are never read.
+            |n| match n {
+                0 => data(Flags::SYN, 1, &propose("/ipfs/ping/1.0.0")),
+                _ => data(Flags::NONE, 1, &[n as u8; 32]),
+            },
+            |n| match n {
+                0 => data(Flags::SYN, 1, &propose("/ipfs/ping/1.0.0")),
+                _ => data(Flags::NONE, 1, &[n as u8]),
+            },
+            |n| {
+                let mut said = propose("/ipfs/ping/1.0.0");
+                said.resize(8 * KIB, 7);
+                data(Flags::SYN.with(Flags::FIN), 2 * n + 1, &said)
+            },
+        ]
+    }
+}
+
+impl Script for Identify {
+    const DRAWS: bool = false;
+
+    fn fresh() -> Self {
+        Self::new(identify::Config::default())
+    }
+
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, _: usize, dice: &mut Dice) {
+        let now = net.now;
+        let connections = net.connections(from);
+        let external: Multiaddr = format!("/ip4/198.51.100.{}/tcp/1", dice.below(4))
+            .parse()
+            .expect("valid");
+        let kind = dice.below(3);
+        net.hosts[from].command(now, |swarm| match (kind, connections.last()) {
+            (0, Some(connection)) => {
+                swarm.with(now, |identify, cx| identify.ask(*connection, cx));
+            }
+            (1, _) => swarm.add_external_address(now, &external),
+            _ => swarm.remove_external_address(now, &external),
+        });
+    }
+
+    fn floods() -> Vec<Flood> {
+        vec![
+            // Asks and asks, and never reads.
+            |n| {
+                data(
+                    Flags::SYN.with(Flags::FIN),
+                    2 * n + 1,
+                    &propose("/ipfs/id/1.0.0"),
+                )
+            },
+            // Pushes that never end.
+            |n| {
+                let mut said = propose("/ipfs/id/push/1.0.0");
+                // A part of 8 KiB less two bytes, of which one is missing.
+                said.extend([0xfe, 0x3f]);
+                said.resize(said.len() + 8189, 0x7a);
+                data(Flags::SYN, 2 * n + 1, &said)
+            },
+            // Pushes of many parts: unknown fields, each whole.
+            |n| match n {
+                0 => data(Flags::SYN, 1, &propose("/ipfs/id/push/1.0.0")),
+                _ => data(Flags::NONE, 1, &[3, 0x7a, 1, 0].repeat(100)),
+            },
+            // Whole pushes, with ever other names.
+            |n| {
+                let mut said = propose("/ipfs/id/push/1.0.0");
+                let name = format!("/name/{n:08}");
+                let mut message = Vec::new();
+                for _ in 0..100 {
+                    message.extend([0x1a, name.len() as u8]);
+                    message.extend_from_slice(name.as_bytes());
+                }
+                let length = message.len() as u16;
+                said.extend([(length & 0x7f) as u8 | 0x80, (length >> 7) as u8]);
+                said.extend(message);
+                data(Flags::SYN.with(Flags::FIN), 2 * n + 1, &said)
+            },
+        ]
+    }
+}
+
+impl Script for Streams {
+    const DRAWS: bool = false;
+
+    fn fresh() -> Self {
+        Self::new()
+    }
+
+    fn set_up(&mut self, cx: &mut Context<'_, Self::Event>) {
+        let accept = Accept::new(StreamKind::Raw).max_streams(1 << 20);
+        self.register_with(ECHO, accept, cx).expect("a new name");
+    }
+
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
+        let now = net.now;
+        let kind = dice.below(5);
+        net.hosts[from].command(now, |swarm| {
+            swarm.with(now, |streams, cx| match kind {
+                0 | 1 => {
+                    let _ = streams.open(wanted(to), cx);
+                }
+                2 => {
+                    let given_up = streams.open(wanted(NOBODY), cx);
+                    if let Ok(request) = given_up {
+                        streams.cancel(request, cx);
+                    }
+                    let _ = streams.open(wanted(NOBODY), cx);
+                }
+                3 => {
+                    let name = ProtocolName::from_static("/now/and/then");
+                    if streams.register(name.clone(), cx).is_err() {
+                        streams.deregister(&name, cx);
+                    }
+                }
+                _ => {}
+            });
+        });
+        if kind == 4 {
+            request(net, from, dice);
+        }
+    }
+
+    fn floods() -> Vec<Flood> {
+        vec![
+            |n| data(Flags::SYN, 2 * n + 1, &propose("/echo/1")),
+            |n| data(Flags::SYN.with(Flags::FIN), 2 * n + 1, &propose("/echo/1")),
+            |n| {
+                let mut said = propose("/echo/1");
+                said.resize(16 * KIB, 7);
+                data(Flags::SYN, 2 * n + 1, &said)
+            },
+            |n| data(Flags::SYN, 2 * n + 1, &propose("/unknown")),
+        ]
+    }
+}
+
+/// Draws at every opportunity, and does nothing else.
+#[derive(Debug, Default)]
+pub struct Greedy;
+
+impl Protocol for Greedy {
+    type Event = ();
+
+    fn start(&mut self, cx: &mut Context<'_, ()>) {
+        let _ = cx.next_seed("more");
+    }
+
+    fn handle(&mut self, _: Slot, _: Input<'_>, cx: &mut Context<'_, ()>) {
+        for _ in 0..3 {
+            let _ = cx.next_seed("more");
+            // As drawing does.
+            let rng = cx.rng();
+            rng.set_word_pos(rng.get_word_pos().wrapping_add(16));
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+protocols! {
+    /// Ping alone.
+    #[derive(Debug, Default)]
+    pub struct Alone => AloneEvent {
+        pub ping: ping::Ping => Ping,
+    }
+}
+
+protocols! {
+    /// Ping, and others that draw before and after it.
+    #[derive(Debug, Default)]
+    pub struct Crowded => CrowdedEvent {
+        pub before: Greedy => Before,
+        pub ping: ping::Ping => Ping,
+        pub after: Greedy => After,
+    }
+}
