@@ -3,5 +3,5 @@
 mod receive;
 mod send;
 
-pub use receive::{HeldMemory, Incoming, ReceiveBuffer, ReceiveQueue};
+pub use receive::{HeldMemory, Incoming, Loan, ReceiveBuffer, ReceiveQueue};
 pub use send::SendQueue;

@@ -16,7 +16,7 @@ pub(super) const TRIM_AFTER: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout). Not later than the last `now` while an event or a message
-    /// waits.
+    /// waits, or what was received can be processed again after messages were taken.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.events.is_empty() || !self.messages.is_empty() || self.round_trip.is_some() {
@@ -24,6 +24,10 @@ impl Connection {
         }
         if self.is_closed() {
             return None;
+        }
+        if self.may_resume() {
+            // The swarm has taken the messages for which processing had to wait.
+            return Some(self.now);
         }
         let streams = self.stream_deadlines.first().map(|(deadline, _)| *deadline);
         let phase = earliest(self.phase_deadline, self.idle_deadline);

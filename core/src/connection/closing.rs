@@ -85,6 +85,7 @@ impl Connection {
         self.idle_deadline = None;
         self.slow_reader_deadline = None;
         self.lease_refused = None;
+        self.held_back = false;
         self.trim_at = None;
         // The last message is the one below.
         self.round_trip = None;
