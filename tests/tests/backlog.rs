@@ -137,6 +137,7 @@ fn a_message_longer_than_the_memory_fails_its_stream_at_once() {
         let mut pair = poor();
         let long = pair.open(0, name, kind);
         let other = pair.open(0, "/raw", StreamKind::Raw);
+        pair.settle_for(SECOND);
         pair.write(0, long, &vec![1; 900 * KIB]);
         pair.write(0, other, b"before");
         pair.settle_for(SECOND);

@@ -281,6 +281,20 @@ pub struct Loan {
     len: usize,
 }
 
+impl Loan {
+    /// Bytes lent.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether that is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
 #[derive(Debug)]
 struct Chunk {
     bytes: Bytes,

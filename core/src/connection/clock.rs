@@ -41,6 +41,9 @@ impl Connection {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance_clock(now);
+        if self.is_closed() {
+            return;
+        }
         let now = self.now;
         let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if due(self.phase_deadline) {

@@ -33,8 +33,8 @@ pub(super) enum Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holding {
     Nothing,
-    /// There is something for the owner to take, an error included.
-    Readable,
+    /// There is something for the owner to take, an error included: so many bytes.
+    Readable(usize),
     /// Part of a message, of so many bytes.
     Incomplete(usize),
 }
@@ -45,8 +45,8 @@ impl Connection {
         let Some(stream) = self.session.stream(place) else {
             return Holding::Nothing;
         };
-        if stream.extra.loan.is_some() {
-            return Holding::Readable;
+        if let Some(loan) = &stream.extra.loan {
+            return Holding::Readable(loan.len());
         }
         let readable = stream.readable();
         if readable == 0 || stream.extra.is_negotiating() {
@@ -54,7 +54,7 @@ impl Connection {
         }
         let finished = stream.receive_state() == yamux::ReceiveState::FinReceived;
         if finished || stream.extra.error.is_some() {
-            return Holding::Readable;
+            return Holding::Readable(readable);
         }
         let complete = match stream.extra.kind {
             StreamKind::Raw => true,
@@ -73,7 +73,7 @@ impl Connection {
             }
         };
         if complete {
-            Holding::Readable
+            Holding::Readable(readable)
         } else {
             Holding::Incomplete(readable)
         }

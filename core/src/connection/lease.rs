@@ -23,8 +23,16 @@ pub(super) const LEASE_RETRY: Duration = Duration::from_secs(1);
 impl Connection {
     /// Whether more memory is held than the swarm has leased. Then nothing is processed until the application reads.
     pub(super) fn is_over_lease(&self) -> bool {
+        self.over_lease_by() > 0
+    }
+
+    fn over_lease_by(&self) -> u64 {
         let held = u64::try_from(self.session.held_bytes()).unwrap_or(u64::MAX);
-        held > 0 && held.saturating_add(self.session.growth()) > self.lease.bytes
+        if held == 0 {
+            return 0;
+        }
+        held.saturating_add(self.session.growth())
+            .saturating_sub(self.lease.bytes)
     }
 
     /// Whether the swarm is behind with taking messages. What a peer provokes of them must not pile up.
@@ -82,23 +90,25 @@ impl Connection {
         self.process();
     }
 
-    /// Over the lease, with no more to be had and nothing that anybody could read: a message is longer than what may be
-    /// held, and would wait for ever. Gives up the stream that holds most; false if there is none.
+    /// Over the lease, with no more to be had, and what could be read is less than what is missing: a message is longer than
+    /// what may be held, and would wait for ever. Gives up the stream that holds most of one; false if there is none.
     pub(super) fn give_up_gathering(&mut self) -> bool {
         let stuck = self.bytes_refused && self.lease_refused.is_some() && self.is_over_lease();
         if !stuck || !self.is_open() {
             return false;
         }
         let places: Vec<usize> = self.session.iter().map(|(place, _)| place).collect();
-        let mut most = None;
+        let (mut most, mut readable) = (None, 0u64);
         for place in places {
             match self.holding(place) {
                 Holding::Nothing => {}
-                Holding::Readable => return false,
+                Holding::Readable(len) => {
+                    readable = readable.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+                }
                 Holding::Incomplete(len) => most = most.max(Some((len, place))),
             }
         }
-        let Some((_, place)) = most else {
+        let Some((_, place)) = most.filter(|_| readable < self.over_lease_by()) else {
             return false;
         };
         let code = code::RESOURCE_LIMIT_EXCEEDED;

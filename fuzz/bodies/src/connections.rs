@@ -181,7 +181,7 @@ impl Run {
         let now = self.now;
         let end = &mut self.ends[side];
         let open = end.connection.is_open();
-        let result = end.call(now, |c| {
+        let result = end.call_at(now, |c| {
             c.open(now, &names, stream_kind, OpenOptions::default())
         });
         match &result {
@@ -218,7 +218,7 @@ impl Run {
             Act::Read if self.ample && streams.is_raw(side, id) => Act::ReadInto,
             act => act,
         };
-        let (said, more) = streams.act(side, id, end, self.now, act, size);
+        let (said, more) = streams.act(side, id, end, act, size);
         self.note(said);
         more
     }
@@ -234,7 +234,7 @@ impl Run {
         // Made outside, as it is not the connection's.
         let mut out = core::mem::take(&mut self.out);
         out.clear();
-        let transmit = end.call(now, |c| c.poll_transmit(now, &mut out, limit));
+        let transmit = end.call_at(now, |c| c.poll_transmit(now, &mut out, limit));
         assert!(
             wanted || out.is_empty(),
             "sends what it did not want to send"
@@ -269,7 +269,11 @@ impl Run {
         while delivered < count {
             let piece = step.min(count - delivered);
             let bytes: Vec<u8> = pipe.bytes.iter().take(piece).copied().collect();
-            let taken = end.call(now, |c| c.handle_input(now, &bytes));
+            let taken = end.call(|c| c.handle_input(now, &bytes));
+            if taken > 0 {
+                // Otherwise it was not asked to do anything.
+                end.now = end.now.max(now);
+            }
             pipe.bytes.drain(..taken);
             delivered += taken;
             if taken < piece {
@@ -279,6 +283,11 @@ impl Run {
         if !end.established {
             end.early += delivered;
         }
+        if end.connection.is_closed() {
+            // Nothing of the rest matters, nor how much that is.
+            pipe.bytes.clear();
+            delivered = 0;
+        }
         if delivered < count && !end.connection.is_closed() && !end.told_of_end {
             let due = end.connection.poll_timeout();
             assert!(due.is_some(), "stops reading, and nothing will change that");
@@ -287,7 +296,7 @@ impl Run {
         if over {
             pipe.end_delivered = true;
             end.told_of_end = true;
-            end.call(now, |c| c.handle_eof(now));
+            end.call_at(now, |c| c.handle_eof(now));
         }
         self.note((to, delivered, over));
         delivered > 0 || over
@@ -307,14 +316,16 @@ impl Run {
     }
 
     fn drain_messages(&mut self, side: usize) -> bool {
-        let mut progress = false;
+        // Requests for more may come before or behind what they are for.
+        let mut told = Vec::new();
         for _ in 0..100_000 {
             let end = &mut self.ends[side];
-            let Some(message) = end.poll_message(self.now) else {
-                return progress;
+            let Some(message) = end.poll_message() else {
+                told.sort();
+                self.note(&told);
+                return !told.is_empty();
             };
-            progress = true;
-            self.note(&message);
+            told.push(format!("{message:?}"));
             if message.asks_for_admission {
                 self.ends[side].admission(self.now);
             }
@@ -326,7 +337,7 @@ impl Run {
         let mut progress = false;
         for _ in 0..100_000 {
             let end = &mut self.ends[side];
-            let Some(event) = end.poll_event(self.now) else {
+            let Some(event) = end.poll_event() else {
                 self.streams.all_told(side);
                 return progress;
             };
@@ -357,7 +368,7 @@ impl Run {
                 .is_some_and(|at| at <= self.now)
             {
                 let now = self.now;
-                end.call(now, |c| c.handle_timeout(now));
+                end.call_at(now, |c| c.handle_timeout(now));
             }
         }
     }
@@ -371,7 +382,7 @@ impl Run {
         self.now = self.now.max(at);
         for _ in 0..50 {
             let now = self.now;
-            self.ends[side].call(now, |c| c.handle_timeout(now));
+            self.ends[side].call_at(now, |c| c.handle_timeout(now));
             self.drain(side);
             if self.ends[side]
                 .connection
@@ -392,13 +403,13 @@ impl Run {
             end.connection.poll_timeout(),
             end.connection.wants_transmit(),
         );
-        end.call(now, |c| {
+        end.call_at(now, |c| {
             c.handle_recv(now);
             assert_eq!(c.handle_input(now, &[]), 0);
         });
         let due = end.connection.poll_timeout();
         if due.is_none_or(|at| at > end.now) {
-            end.call(now, |c| c.handle_timeout(now));
+            end.call_at(now, |c| c.handle_timeout(now));
         }
         assert_eq!(before.1, end.connection.wants_transmit());
         let quiet = end.connection.poll_timeout().is_none_or(|at| at > end.now);
@@ -406,8 +417,7 @@ impl Run {
     }
 
     fn keep_alive(&mut self, side: usize, wanted: bool) {
-        let now = self.now;
-        self.ends[side].call(now, |c| c.set_keep_alive(wanted));
+        self.ends[side].call(|c| c.set_keep_alive(wanted));
     }
 
     /// Puts a frame, or something else, onto the pipe to `side`.
@@ -463,7 +473,7 @@ impl Run {
             0 => {
                 for end in &mut self.ends {
                     end.told_of_end = true;
-                    end.call(now, |c| c.handle_lost(now, "reset".to_owned()));
+                    end.call_at(now, |c| c.handle_lost(now, "reset".to_owned()));
                 }
             }
             1 => self.pipes[from].bytes.clear(),
@@ -478,7 +488,7 @@ impl Run {
 
     fn close(&mut self, side: usize) {
         let now = self.now;
-        self.ends[side].call(now, |c| c.close(now, ConnectionError::Closed));
+        self.ends[side].call_at(now, |c| c.close(now, ConnectionError::Closed));
     }
 
     /// Both hosts are careful for a while, and time stands still.

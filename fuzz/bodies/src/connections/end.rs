@@ -106,18 +106,23 @@ impl End {
     }
 
     /// Does something with the connection, and counts what that does to the heap. What `act` returns must own nothing.
-    pub(super) fn call<R>(&mut self, now: Instant, act: impl FnOnce(&mut Connection) -> R) -> R {
-        self.now = self.now.max(now);
+    pub(super) fn call<R>(&mut self, act: impl FnOnce(&mut Connection) -> R) -> R {
         self.meter.run(|| act(&mut self.connection))
     }
 
-    pub(super) fn poll_event(&mut self, now: Instant) -> Option<Event> {
-        self.call(now, Connection::poll_event)
+    /// The same, and tells it the time.
+    pub(super) fn call_at<R>(&mut self, now: Instant, act: impl FnOnce(&mut Connection) -> R) -> R {
+        self.now = self.now.max(now);
+        self.call(act)
+    }
+
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.call(Connection::poll_event)
     }
 
     /// The next message for the swarm.
-    pub(super) fn poll_message(&mut self, now: Instant) -> Option<Message> {
-        let message = self.call(now, |connection| {
+    pub(super) fn poll_message(&mut self) -> Option<Message> {
+        let message = self.call(|connection| {
             let message = connection.poll_message()?;
             Some(Message {
                 asks_for_admission: message.secured_peer().is_some(),
@@ -137,12 +142,13 @@ impl End {
         assert!(!self.established && !self.closed);
         if self.admits {
             self.leased = self.first_lease;
-            let lease = Lease::new(self.leased, 8);
-            self.call(now, |c| {
+            // Whether more streams are asked for depends on how many were there at the same time, hence on how the bytes came.
+            let lease = Lease::new(self.leased, if self.first_lease == AMPLE { 256 } else { 8 });
+            self.call_at(now, |c| {
                 c.handle_message(now, ToConnection::admit(TABLE.clone(), lease));
             });
         } else {
-            self.call(now, |c| c.close(now, ConnectionError::Denied));
+            self.call_at(now, |c| c.close(now, ConnectionError::Denied));
         }
     }
 
@@ -153,7 +159,7 @@ impl End {
         }
         self.asked = 0;
         self.leased += lease.bytes;
-        self.call(now, |c| c.handle_message(now, ToConnection::lease(lease)));
+        self.call_at(now, |c| c.handle_message(now, ToConnection::lease(lease)));
     }
 
     /// The connection's own story: established once, closed once and last.
@@ -215,7 +221,7 @@ impl End {
         assert!(self.quiet, "something waits after the end");
         let far = Instant::FAR_FUTURE;
         let mut out = Vec::new();
-        self.call(far, |c| {
+        self.call_at(far, |c| {
             c.handle_timeout(far);
             c.handle_recv(far);
             assert_eq!(c.handle_input(far, &[1, 2, 3]), 0);

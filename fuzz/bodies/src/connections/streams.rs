@@ -8,7 +8,6 @@ use drywire::{
         StreamOwner, WriteError,
     },
     multistream::ProtocolName,
-    time::Instant,
 };
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -210,7 +209,6 @@ impl Streams {
         side: usize,
         id: StreamId,
         end: &mut End,
-        now: Instant,
         act: Act,
         size: usize,
     ) -> (String, bool) {
@@ -221,23 +219,23 @@ impl Streams {
             return ("gone".to_owned(), false);
         }
         let (said, more) = match act {
-            Act::Write | Act::WriteBytes => (self.write(side, id, end, now, act, size), false),
-            Act::Read => self.read(side, id, end, now, size.max(1)),
-            Act::ReadInto => self.read_into(side, id, end, now, size),
+            Act::Write | Act::WriteBytes => (self.write(side, id, end, act, size), false),
+            Act::Read => self.read(side, id, end, size.max(1)),
+            Act::ReadInto => self.read_into(side, id, end, size),
             Act::Finish => {
-                let result = end.call(now, |c| c.stream(id).expect("live").finish());
+                let result = end.call(|c| c.stream(id).expect("live").finish());
                 if result.is_ok() {
                     self.written_by(side, id).finished = true;
                 }
                 (format!("{result:?}"), false)
             }
             Act::Stop => {
-                end.call(now, |c| c.stream(id).expect("live").stop());
+                end.call(|c| c.stream(id).expect("live").stop());
                 view.stopped = true;
                 (String::new(), false)
             }
             Act::Reset | Act::Release => {
-                end.call(now, |c| {
+                end.call(|c| {
                     let mut stream = c.stream(id).expect("live");
                     match act {
                         Act::Reset => stream.reset(size as u32),
@@ -248,7 +246,7 @@ impl Streams {
                 (String::new(), false)
             }
             Act::Priority => {
-                end.call(now, |c| {
+                end.call(|c| {
                     c.stream(id).expect("live").set_priority(size as u8);
                 });
                 (String::new(), false)
@@ -270,15 +268,7 @@ impl Streams {
         &mut self.written[number][side]
     }
 
-    fn write(
-        &mut self,
-        side: usize,
-        id: StreamId,
-        end: &mut End,
-        now: Instant,
-        act: Act,
-        size: usize,
-    ) -> String {
+    fn write(&mut self, side: usize, id: StreamId, end: &mut End, act: Act, size: usize) -> String {
         let (number, kind) = (self.views[side][&id].number, self.views[side][&id].kind);
         let written = self.written_by(side, id);
         let start = written.bytes;
@@ -287,7 +277,7 @@ impl Streams {
         }
         let bytes = (start..start + size).map(|at| byte(number, side, at));
         let data: Vec<u8> = bytes.collect();
-        let result = end.call(now, |c| {
+        let result = end.call(|c| {
             let mut stream = c.stream(id).expect("live");
             if act == Act::Write {
                 stream.write(&data)
@@ -314,16 +304,9 @@ impl Streams {
         format!("{result:?}")
     }
 
-    fn read(
-        &mut self,
-        side: usize,
-        id: StreamId,
-        end: &mut End,
-        now: Instant,
-        max: usize,
-    ) -> (String, bool) {
+    fn read(&mut self, side: usize, id: StreamId, end: &mut End, max: usize) -> (String, bool) {
         // The chunk pins what the connection allocated: it is compared and dropped within the call.
-        let result = end.call(now, |c| {
+        let result = end.call(|c| {
             let bytes = c.stream(id).expect("live").read(max)?;
             Ok::<_, ReadError>(bytes.map(|bytes| {
                 self.received(side, id, &bytes);
@@ -344,14 +327,13 @@ impl Streams {
         side: usize,
         id: StreamId,
         end: &mut End,
-        now: Instant,
         max: usize,
     ) -> (String, bool) {
         if !self.is_raw(side, id) {
             return (String::new(), false);
         }
         let mut buffer = vec![0; max];
-        let result = end.call(now, |c| c.stream(id).expect("live").read_into(&mut buffer));
+        let result = end.call(|c| c.stream(id).expect("live").read_into(&mut buffer));
         match &result {
             Ok(0) if max == 0 => return ("nothing".to_owned(), false),
             Ok(0) => self.end_seen(side, id),
@@ -365,7 +347,7 @@ impl Streams {
     fn received(&mut self, side: usize, id: StreamId, bytes: &[u8]) {
         self.delivered += bytes.len();
         let view = self.views[side].get_mut(&id).expect("known");
-        assert!(view.opened && !view.stopped && !view.saw_end, "{view:?}");
+        assert!(!view.stopped && !view.saw_end, "{view:?}");
         let start = view.received;
         view.received += bytes.len();
         view.messages_received += 1;
