@@ -301,7 +301,7 @@ where
     }
 
     fn listen(&mut self, id: ListenerId, address: &Multiaddr) {
-        let bound = address::tcp(address)
+        let bound = address::tcp(address, |name| self.runtime.interface_index(name))
             .ok_or(TransportError::Unsupported)
             .and_then(|socket| {
                 let listener = self
@@ -332,7 +332,8 @@ where
     }
 
     fn dial(&mut self, attempt: AttemptId, address: Multiaddr) {
-        let Some(socket) = address::tcp(&address) else {
+        let interface = |name: &str| self.runtime.interface_index(name);
+        let Some(socket) = address::tcp(&address, interface) else {
             self.reports
                 .push(Report::Dialed(attempt, TransportError::Unsupported));
             return;

@@ -11,10 +11,16 @@
 
 mod common;
 
-use common::{ECHO, Task, TestHost, give_up_after, give_up_in, pair, together};
+use common::{
+    ECHO, Task, TestHost, dial, give_up_after, give_up_in, host, host_with, listen, serve_echo,
+    together,
+};
 use core::time::Duration;
 use drywire::{connection::OpenError, identity::PeerId, swarm::Config};
-use drywire_engine::{OpenStreamError, Stream, memory::World};
+use drywire_engine::{
+    OpenStreamError, Stream,
+    memory::{MemoryRuntime, World},
+};
 use std::sync::{Arc, Mutex};
 
 /// Opens that may wait on one connection.
@@ -25,6 +31,16 @@ fn two_streams() -> Config {
     config.connection.max_streams = 2;
     config.connection.negotiation_timeout = Duration::from_secs(4);
     config
+}
+
+/// A server with room for all, and a client with room for two streams on their connection.
+async fn connected(runtime: &MemoryRuntime) -> (TestHost, TestHost, PeerId) {
+    let server = host(runtime);
+    let address = listen(&server).await;
+    serve_echo(runtime, &server, 16);
+    let client = host_with(runtime, two_streams());
+    let peer = dial(&client, &address).await.0;
+    (server, client, peer)
 }
 
 async fn take_all(client: &TestHost, peer: PeerId) -> [Stream; 2] {
@@ -39,7 +55,7 @@ fn an_open_waits_for_room_until_its_deadline() {
     let runtime = world.runtime();
     world
         .block_on(async {
-            let (_server, client, peer, _) = pair(&runtime, two_streams()).await;
+            let (_server, client, peer) = connected(&runtime).await;
             let [one, _other] = take_all(&client, peer).await;
             let began = world.now();
             let waited = client.open_stream(peer, ECHO).await;
@@ -71,7 +87,7 @@ fn a_bounded_number_of_opens_waits() {
     let runtime = world.runtime();
     world
         .block_on(async {
-            let (_server, client, peer, _) = pair(&runtime, two_streams()).await;
+            let (_server, client, peer) = connected(&runtime).await;
             let _held = take_all(&client, peer).await;
             // Dropped ones leave room.
             for _ in 0..MAX_WAITING + 10 {
