@@ -446,7 +446,7 @@ impl Run {
             frame = hostile::data(Flags::SYN, stream.max(1), &body);
         } else {
             let flags = Flags::from_bits(u16::from(flags & 0x0f));
-            let length = length << (choice >> 2 & 1) * 14;
+            let length = length << ((choice >> 2 & 1) * 14);
             frame.extend(
                 Header {
                     kind,
