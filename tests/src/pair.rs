@@ -98,6 +98,10 @@ pub struct Side {
     pub lends: Option<Lease>,
     table: Arc<InboundTable>,
     lease: Lease,
+    /// Whether messages are carried to the swarm.
+    pub carries: bool,
+    /// Messages carried to the swarm.
+    pub carried: usize,
     /// How many non-empty transmissions it made.
     pub sends: usize,
     /// How many bytes it sent.
@@ -137,8 +141,10 @@ pub struct Setup {
     pub config: Config,
     /// Everything random follows from it.
     pub seed: u64,
-    /// Names the listener and the dialer accept, owned by the host.
+    /// Names the listener and the dialer accept.
     pub names: Vec<(&'static str, StreamKind)>,
+    /// Who owns their streams: the host, or a protocol that is told of them by messages nobody answers.
+    pub owner: StreamOwner,
     /// What each connection is leased.
     pub lease: Lease,
     /// One way.
@@ -158,6 +164,7 @@ impl Default for Setup {
                 ("/framed", StreamKind::Framed { max_len: 1 << 20 }),
                 ("/to-end", StreamKind::ToEnd { max_len: 1 << 20 }),
             ],
+            owner: StreamOwner::Host,
             lease: Lease::new(1 << 20, 256),
             delay: Duration::from_millis(10),
             pieces: vec![],
@@ -181,7 +188,7 @@ impl Setup {
         let entries = self.names.iter().map(|(name, kind)| InboundEntry {
             name: ProtocolName::from_static(name),
             accept: Accept::new(*kind).max_streams(u32::MAX).host_owned(),
-            owner: StreamOwner::Host,
+            owner: self.owner,
         });
         Side {
             connection,
@@ -190,6 +197,8 @@ impl Setup {
             lends: None,
             table: Arc::new(InboundTable::new(1, entries.collect())),
             lease: self.lease,
+            carries: true,
+            carried: 0,
             sends: 0,
             bytes_sent: 0,
             wire: vec![],
@@ -280,8 +289,11 @@ impl Side {
     /// Takes what the connection has to tell, and admits its peer; false if there was nothing.
     pub fn drain(&mut self, now: Instant) -> bool {
         let mut progress = false;
-        while let Some(message) = self.connection.poll_message() {
+        while self.carries
+            && let Some(message) = self.connection.poll_message()
+        {
             progress = true;
+            self.carried += 1;
             if message.secured_peer().is_some() && self.admits {
                 let admit = ToConnection::admit(self.table.clone(), self.lease);
                 self.connection.handle_message(now, admit);

@@ -361,6 +361,29 @@ fn closed_is_the_last_message() {
     assert!(last.contains("Closed"), "{messages:?}");
 }
 
+/// Fails if a connection that is over still looks for memory to give back, and tells the swarm so.
+#[test]
+fn nothing_is_given_back_after_the_end() {
+    let setup = Setup {
+        lease: Lease::new(100 * KIB as u64, 256),
+        ..Setup::default()
+    };
+    let mut pair = setup.established();
+    pair.sides[1].lends = Some(Lease::new(1 << 20, 0));
+    let stream = open(&mut pair, &["/raw"]);
+    pair.write(0, stream, &[1; 200 * KIB]);
+    pair.settle_for(SECOND / 4);
+    let inbound = pair.inbound(1)[0];
+    assert_eq!(pair.read(1, inbound).0.len(), 200 * KIB);
+    let connection = &mut pair.sides[1].connection;
+    connection.handle_lost(pair.now, "gone".into());
+    while connection.poll_message().is_some() {}
+    connection.stream(inbound).unwrap().release();
+    connection.handle_recv(pair.now);
+    connection.handle_timeout(Instant::FAR_FUTURE);
+    assert!(connection.poll_message().is_none());
+}
+
 /// Frames may be as small as the peer likes; those on their way when this side resets their stream are no fault of it.
 /// Fails if each of them counts as useless.
 #[test]

@@ -3,15 +3,18 @@
 use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 use drywire::multiaddr::{Multiaddr, Protocol};
 
-/// The TCP socket an address names: `/ip4/../tcp/..` or `/ip6/../tcp/..`, the latter perhaps after a numeric zone, with or
-/// without the peer at the end. `None` for anything else: there is no transport for it here.
-pub(crate) fn tcp(address: &Multiaddr) -> Option<SocketAddr> {
+/// The TCP socket an address names: `/ip4/../tcp/..` or `/ip6/../tcp/..`, the latter perhaps after a zone, with or without
+/// the peer at the end. A zone is the number of an interface, or its name, which `interface` knows. `None` for anything
+/// else: there is no transport for it here.
+pub(crate) fn tcp(
+    address: &Multiaddr,
+    interface: impl FnOnce(&str) -> Option<u32>,
+) -> Option<SocketAddr> {
     let mut components = address.iter();
     let mut first = components.next()?;
     let mut zone = 0;
     if let Protocol::Ip6zone(name) = first {
-        // Looking up the number of a named interface needs the operating system; the numbers are what it would give.
-        zone = name.parse().ok()?;
+        zone = name.parse().ok().or_else(|| interface(name))?;
         first = components.next()?;
     }
     let ip = match first {
@@ -37,6 +40,10 @@ pub(crate) fn tcp(address: &Multiaddr) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
+    fn eth0(name: &str) -> Option<u32> {
+        (name == "eth0").then_some(7)
+    }
+
     #[test]
     fn only_plain_tcp_addresses_name_a_socket() {
         let peer = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
@@ -48,10 +55,14 @@ mod tests {
             ),
             ("/ip6/::1/tcp/0".to_owned(), "[::1]:0"),
             ("/ip6zone/3/ip6/fe80::1/tcp/9".to_owned(), "[fe80::1%3]:9"),
+            (
+                "/ip6zone/eth0/ip6/fe80::1/tcp/9".to_owned(),
+                "[fe80::1%7]:9",
+            ),
         ];
         for (text, socket) in good {
             assert_eq!(
-                tcp(&text.parse().unwrap()),
+                tcp(&text.parse().unwrap(), eth0),
                 Some(socket.parse().unwrap()),
                 "{text}"
             );
@@ -62,11 +73,12 @@ mod tests {
             "/ip4/127.0.0.1/tcp/4001/ws".to_owned(),
             format!("/ip4/127.0.0.1/tcp/4001/p2p/{peer}/p2p-circuit"),
             "/dns4/localhost/tcp/4001".to_owned(),
-            "/ip6zone/eth0/ip6/fe80::1/tcp/9".to_owned(),
+            "/ip6zone/eth1/ip6/fe80::1/tcp/9".to_owned(),
+            "/ip6zone/eth0/ip4/127.0.0.1/tcp/9".to_owned(),
             "/memory/5".to_owned(),
         ];
         for text in bad {
-            assert_eq!(tcp(&text.parse().unwrap()), None, "{text}");
+            assert_eq!(tcp(&text.parse().unwrap(), eth0), None, "{text}");
         }
     }
 }

@@ -103,10 +103,11 @@ where
         let config = config
             .or_else(default_config)
             .ok_or(StartError::NoCryptoBackend)?;
+        let open_timeout = config.connection.negotiation_timeout;
         let now = runtime.now();
         let swarm = Swarm::new(config, keypair, protocols, seed, now, runtime.unix())
             .map_err(StartError::Security)?;
-        let router = Router::new({
+        let router = Router::new(open_timeout, {
             let runtime = runtime.clone();
             move || runtime.now()
         });

@@ -3,15 +3,18 @@
 use crate::{
     error::OpenStreamError,
     notify::{Notify, lock},
+    opening::Openers,
     router::Router,
     stream::Stream,
     streams::{End, StreamTable},
 };
-use core::task::{Context, Poll, Waker};
+use core::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    task::{Context, Poll, Waker},
+};
 use drywire::{
     connection::{
-        Connection, ConnectionError, ConnectionId, OpenError, OpenOptions, StreamError, StreamId,
-        StreamKind, ToConnection, code,
+        Connection, ConnectionError, ConnectionId, StreamError, StreamId, ToConnection, code,
     },
     identity::PeerId,
     multistream::ProtocolName,
@@ -24,6 +27,9 @@ use std::{
 
 /// Streams of one connection that protocols gave to the host and the application has yet to take up.
 const MAX_HANDED: usize = 64;
+/// Messages of one connection on their way to the swarm. Beyond, they wait in the connection, which then stops reading its
+/// socket.
+const MAX_UNDER_WAY: usize = 1024;
 
 /// A connection shared by its driver, the swarm's driver and the application's streams.
 ///
@@ -39,6 +45,10 @@ pub(crate) struct Shared {
     pub(crate) peer: OnceLock<Arc<PeerId>>,
     /// From the swarm, in order. Bounded: the swarm keeps count of what is under way to each connection.
     inbox: Mutex<VecDeque<ToConnection>>,
+    /// Messages on their way to the swarm.
+    under_way: AtomicUsize,
+    /// The driver waits for the swarm to take some of them.
+    held_up: AtomicBool,
     pub(crate) state: Mutex<State>,
 }
 
@@ -47,8 +57,10 @@ pub(crate) struct State {
     pub(crate) phase: Phase,
     /// One entry for each stream handle alive.
     pub(crate) streams: StreamTable,
-    /// Those who wait for the phase to change, or for room for one more stream.
+    /// Those who wait for the phase to change.
     pub(crate) waiting: VecDeque<Waker>,
+    /// Those who wait for room for one more stream.
+    pub(crate) openers: Openers,
     /// Streams that protocols gave to the host and nobody has taken up.
     pub(crate) handed: Vec<StreamId>,
     /// The driver does not read because the connection had no room; whoever makes room must wake it.
@@ -71,11 +83,14 @@ impl Shared {
             notify: Notify::default(),
             peer: OnceLock::new(),
             inbox: Mutex::new(VecDeque::new()),
+            under_way: AtomicUsize::new(0),
+            held_up: AtomicBool::new(false),
             state: Mutex::new(State {
                 connection,
                 phase: Phase::Starting,
                 streams: StreamTable::default(),
                 waiting: VecDeque::new(),
+                openers: Openers::default(),
                 handed: Vec::new(),
                 reading_paused: false,
                 wakes_at: Instant::FAR_FUTURE,
@@ -93,6 +108,28 @@ impl Shared {
         core::mem::take(&mut *lock(&self.inbox))
     }
 
+    /// Whether more than `count` further messages may be sent on their way to the swarm.
+    pub(crate) fn has_room_beyond(&self, count: usize) -> bool {
+        self.under_way.load(Ordering::SeqCst).saturating_add(count) < MAX_UNDER_WAY
+    }
+
+    /// So many messages are sent on their way to the swarm.
+    pub(crate) fn messages_sent(&self, count: usize) {
+        self.under_way.fetch_add(count, Ordering::SeqCst);
+    }
+
+    /// The driver has no room for more: it is notified when there is some, unless there is already.
+    pub(crate) fn wait_for_room(&self) -> bool {
+        self.held_up.store(true, Ordering::SeqCst);
+        self.has_room_beyond(0)
+    }
+
+    /// The swarm has taken a message; whether the driver waits for that, and is to be notified.
+    pub(crate) fn message_taken(&self) -> bool {
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.held_up.swap(false, Ordering::SeqCst)
+    }
+
     /// Works on the state, then wakes the driver if it has something to do now.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         let (result, wake) = {
@@ -104,51 +141,6 @@ impl Shared {
             self.notify.notify();
         }
         result
-    }
-
-    /// Opens a stream of the application's, as soon as there is room for one more.
-    pub(crate) fn poll_open(
-        self: &Arc<Self>,
-        cx: &Context<'_>,
-        name: &ProtocolName,
-    ) -> Poll<Result<Stream, OpenStreamError>> {
-        let now = self.router.now();
-        let opened = self.with(|state| match &state.phase {
-            Phase::Starting => {
-                state.wait(cx);
-                Poll::Pending
-            }
-            Phase::Closed(_) => Poll::Ready(Err(OpenStreamError::NotConnected)),
-            Phase::Established => {
-                let names = core::slice::from_ref(name);
-                match state
-                    .connection
-                    .open(now, names, StreamKind::Raw, OpenOptions::default())
-                {
-                    Ok(id) => {
-                        state.streams.insert(id, false);
-                        Poll::Ready(Ok(id))
-                    }
-                    Err(OpenError::TooManyStreams) => {
-                        state.wait(cx);
-                        Poll::Pending
-                    }
-                    Err(OpenError::NotConnected | OpenError::GoingAway | OpenError::Exhausted) => {
-                        Poll::Ready(Err(OpenStreamError::NotConnected))
-                    }
-                    Err(error) => Poll::Ready(Err(OpenStreamError::Open(error))),
-                }
-            }
-        });
-        opened
-            .map_ok(|id| {
-                let peer = self.peer.get().cloned();
-                // Established, so the peer is known.
-                peer.map_or(Err(OpenStreamError::NotConnected), |peer| {
-                    Ok(Stream::new(self.clone(), id, peer, name.clone()))
-                })
-            })
-            .map(|result| result.and_then(|result| result))
     }
 
     /// Ready when a protocol has handed over `stream`, or the connection is closed.
@@ -200,6 +192,10 @@ impl State {
         self.reading_paused
             || self.connection.wants_transmit()
             || self
+                .openers
+                .deadline()
+                .is_some_and(|deadline| deadline < self.wakes_at)
+            || self
                 .connection
                 .poll_timeout()
                 .is_some_and(|deadline| deadline < self.wakes_at)
@@ -232,6 +228,7 @@ impl State {
     /// Takes everybody who waits, for whatever reason.
     pub(crate) fn take_wakers(&mut self, wakers: &mut Vec<Waker>) {
         wakers.extend(self.waiting.drain(..));
+        self.openers.wake_all(wakers);
         for entry in self.streams.iter_mut() {
             wakers.extend(entry.read.take().into_iter().chain(entry.write.take()));
         }

@@ -220,6 +220,7 @@ impl<R: Runtime> Driver<R> {
             self.armed = None;
             state.connection.handle_timeout(now);
         }
+        state.openers.wake_expired(now, &mut self.found.wakers);
         self.read(now, cx, &mut state);
         self.drain(&mut state);
     }
@@ -279,7 +280,7 @@ impl<R: Runtime> Driver<R> {
         let mut again = self.flags.read_more;
         let mut more = false;
         let shared = self.shared.clone();
-        let (deadline, closed) = {
+        let (deadline, held_up, closed) = {
             let mut state = lock(&shared.state);
             self.take_messages(now, &mut state);
             if matches!(written, Written::All) && state.connection.wants_transmit() {
@@ -297,13 +298,17 @@ impl<R: Runtime> Driver<R> {
             } else if yielded && !self.flags.read_closed && !self.flags.read_more {
                 again |= self.pipe.poll_readable(cx).is_ready();
             }
-            let deadline = state.connection.poll_timeout();
+            // While messages wait for the swarm, it is the swarm that is waited for.
+            let held_up = !self.has_room(&state);
+            let deadline = state.connection.poll_timeout().filter(|_| !held_up);
+            let deadline = earliest(deadline, state.openers.deadline());
             again |= self.armed.is_some_and(|armed| armed <= now);
             // What the timer is, or is about to be, armed for.
             state.wakes_at = earliest(self.armed, deadline).unwrap_or(Instant::FAR_FUTURE);
-            (deadline, state.connection.is_closed())
+            (deadline, held_up, state.connection.is_closed())
         };
         self.hand_out();
+        again |= held_up && self.shared.wait_for_room();
         if matches!(written, Written::All) {
             written = self.write(cx);
         }
@@ -382,9 +387,17 @@ impl<R: Runtime> Driver<R> {
         while let Some(event) = state.connection.poll_event() {
             self.handle_event(event, state);
         }
-        while let Some(message) = state.connection.poll_message() {
+        // The swarm wakes this task when it has taken some of those that are under way.
+        while self.has_room(state)
+            && let Some(message) = state.connection.poll_message()
+        {
             self.found.messages.push(FromConnection::Message(message));
         }
+    }
+
+    /// Whether one more message may be sent to the swarm. The last ones always may: there are no more than streams.
+    fn has_room(&self, state: &State) -> bool {
+        state.connection.is_closed() || self.shared.has_room_beyond(self.found.messages.len())
     }
 
     fn handle_event(&mut self, event: Event, state: &mut State) {
@@ -396,6 +409,7 @@ impl<R: Runtime> Driver<R> {
                 state.phase = Phase::Established;
                 self.found.established = true;
                 wakers.extend(state.waiting.drain(..));
+                state.openers.wake_all(wakers);
             }
             Event::Opened { stream, .. } => {
                 if let Some(entry) = state.streams.get_mut(stream) {
@@ -431,7 +445,7 @@ impl<R: Runtime> Driver<R> {
                 state.handed_over(stream);
                 wakers.extend(state.waiting.drain(..));
             }
-            Event::StreamsAvailable => wakers.extend(state.waiting.drain(..)),
+            Event::StreamsAvailable => state.openers.wake_all(wakers),
             Event::Closed { error } => {
                 state.phase = Phase::Closed(error);
                 state.take_wakers(wakers);
@@ -446,7 +460,7 @@ impl<R: Runtime> Driver<R> {
         if !found.messages.is_empty() {
             self.shared
                 .router
-                .post(self.shared.id, found.messages.drain(..));
+                .post(&self.shared, found.messages.drain(..));
         }
         if let Some(peer) = self.shared.peer.get() {
             for (id, protocol) in found.inbound.drain(..) {

@@ -23,6 +23,8 @@ pub enum OpenStreamError {
     NotConnected,
     /// The stream could not be asked for.
     Open(OpenError),
+    /// The connection had no room for one more stream, for as long as negotiating one may take.
+    TimedOut,
     /// The stream failed before the peer agreed.
     Stream(StreamError),
     /// The host has shut down.
@@ -37,6 +39,7 @@ impl fmt::Display for OpenStreamError {
             Self::Connection(error) => fmt::Display::fmt(error, f),
             Self::NotConnected => f.write_str("not connected"),
             Self::Open(error) => fmt::Display::fmt(error, f),
+            Self::TimedOut => f.write_str("no room for one more stream in time"),
             Self::Stream(error) => fmt::Display::fmt(error, f),
             Self::HostClosed => f.write_str("the host has shut down"),
         }
@@ -137,6 +140,7 @@ impl From<WriteError> for io::Error {
                 StreamError::MessageTooLong
                 | StreamError::BadFrame
                 | StreamError::Negotiation(_) => io::ErrorKind::InvalidData,
+                StreamError::ResourceLimitExceeded => io::ErrorKind::OutOfMemory,
                 StreamError::Connection(_) => io::ErrorKind::NotConnected,
                 _ => io::ErrorKind::ConnectionReset,
             },

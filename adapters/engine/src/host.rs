@@ -6,6 +6,7 @@ use crate::{
     events::Events,
     incoming::{IncomingStreams, Queue},
     notify::lock,
+    opening::Open,
     runtime::Runtime,
     state::{Inner, Pending},
     stream::Stream,
@@ -228,7 +229,8 @@ where
     /// Opens a stream to a peer, dialing it if needed, and waits until the peer has agreed to the protocol.
     ///
     /// On a connected peer this never touches the swarm. While the connection has as many streams as it may, or as many
-    /// that the peer has not acknowledged, this waits for one to end. Dropping the future resets the stream.
+    /// that the peer has not acknowledged, this waits for one to end, but not longer than the configured timeout for
+    /// negotiating a stream. Dropping the future resets the stream.
     ///
     /// # Errors
     /// See [`OpenStreamError`].
@@ -283,8 +285,9 @@ where
     async fn open(&self, peer: PeerId, name: ProtocolName) -> Result<Stream, OpenStreamError> {
         let router = &self.inner.router;
         let mut index: usize = 0;
+        let deadline = router.open_deadline();
         while let Some(shared) = router.connection_to(&peer, index) {
-            match poll_fn(|cx| shared.poll_open(cx, &name)).await {
+            match Open::new(&shared, &name, deadline).await {
                 // It is on its way out, or used up: another one may do.
                 Err(OpenStreamError::NotConnected) => index = index.saturating_add(1),
                 result => return result,
@@ -304,7 +307,7 @@ where
             .router
             .connection(connection)
             .ok_or(OpenStreamError::NotConnected)?;
-        poll_fn(|cx| shared.poll_open(cx, name)).await
+        Open::new(&shared, name, self.inner.router.open_deadline()).await
     }
 
     /// Takes up a stream that a protocol has handed over to the host. `protocol` is what [`Stream::protocol`] will say.

@@ -68,6 +68,7 @@ mod host;
 mod incoming;
 pub mod memory;
 mod notify;
+mod opening;
 mod router;
 mod runtime;
 mod state;

@@ -6,6 +6,7 @@ use crate::{
     notify::{Notify, lock},
     stream::Stream,
 };
+use core::time::Duration;
 use drywire::{
     connection::{ConnectionId, ToSwarm},
     identity::PeerId,
@@ -34,8 +35,10 @@ pub(crate) struct Router {
     /// Wakes the swarm's driver.
     pub(crate) swarm: Notify,
     clock: Box<dyn Fn() -> Instant + Send + Sync>,
-    /// Bounded by contract: each connection has a bounded number of messages under way.
-    inbox: Mutex<VecDeque<(ConnectionId, FromConnection)>>,
+    /// How long an open waits for room.
+    open_timeout: Duration,
+    /// Bounded: each connection has a bounded number of messages under way.
+    inbox: Mutex<VecDeque<(Arc<Shared>, FromConnection)>>,
     directory: Mutex<Directory>,
     acceptors: Mutex<BTreeMap<ProtocolName, Arc<Queue>>>,
     buffers: Mutex<Vec<Vec<u8>>>,
@@ -49,10 +52,14 @@ struct Directory {
 }
 
 impl Router {
-    pub(crate) fn new(clock: impl Fn() -> Instant + Send + Sync + 'static) -> Arc<Self> {
+    pub(crate) fn new(
+        open_timeout: Duration,
+        clock: impl Fn() -> Instant + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             swarm: Notify::default(),
             clock: Box::new(clock),
+            open_timeout,
             inbox: Mutex::default(),
             directory: Mutex::default(),
             acceptors: Mutex::default(),
@@ -64,13 +71,23 @@ impl Router {
         (self.clock)()
     }
 
+    /// When an open that begins now gives up waiting for room.
+    pub(crate) fn open_deadline(&self) -> Instant {
+        self.now() + self.open_timeout
+    }
+
     /// Queues messages of one connection for the swarm and wakes it.
-    pub(crate) fn post(&self, id: ConnectionId, messages: impl Iterator<Item = FromConnection>) {
-        lock(&self.inbox).extend(messages.map(|message| (id, message)));
+    pub(crate) fn post(
+        &self,
+        shared: &Arc<Shared>,
+        messages: impl ExactSizeIterator<Item = FromConnection>,
+    ) {
+        shared.messages_sent(messages.len());
+        lock(&self.inbox).extend(messages.map(|message| (shared.clone(), message)));
         self.swarm.notify();
     }
 
-    pub(crate) fn take_inbox(&self) -> VecDeque<(ConnectionId, FromConnection)> {
+    pub(crate) fn take_inbox(&self) -> VecDeque<(Arc<Shared>, FromConnection)> {
         core::mem::take(&mut *lock(&self.inbox))
     }
 

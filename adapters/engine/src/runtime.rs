@@ -68,6 +68,13 @@ pub trait Runtime: Clone + Send + Sync + 'static {
         name: &str,
     ) -> impl Future<Output = io::Result<Vec<String>>> + Send + 'static;
 
+    /// The number of the network interface of this name, for IPv6 addresses with a named zone. `None` where there is none,
+    /// or where that cannot be told.
+    fn interface_index(&self, name: &str) -> Option<u32> {
+        let _ = name;
+        None
+    }
+
     /// The addresses of this machine's network interfaces, for listeners bound to the unspecified address. Empty where
     /// they cannot be told.
     fn interfaces(&self) -> Vec<IpAddr> {

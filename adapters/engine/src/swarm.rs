@@ -111,12 +111,13 @@ where
         let interfaces = self.interfaces(now);
         let mut started = Vec::new();
         let mut wakers = Vec::new();
+        let mut held_up = Vec::new();
         let (told, actions, deadline, finished) = {
             let mut state = lock(&inner.state);
             if let Some(interfaces) = interfaces {
                 state.swarm.handle_interfaces(now, interfaces);
             }
-            self.input(now, &mut state, accepted, &mut started);
+            self.input(now, &mut state, accepted, &mut started, &mut held_up);
             let told = state.carry(&inner.router);
             let actions = core::mem::take(&mut state.actions);
             while let Some(event) = state.swarm.poll_event() {
@@ -128,7 +129,9 @@ where
             self.runtime
                 .spawn(Driver::new(self.runtime.clone(), shared, pipe));
         }
-        told.iter().for_each(|shared| shared.notify.notify());
+        told.iter()
+            .chain(&held_up)
+            .for_each(|shared| shared.notify.notify());
         for action in actions {
             self.act(action);
         }
@@ -160,6 +163,7 @@ where
         state: &mut SwarmState<P>,
         accepted: Vec<(R::Pipe, ConnectedPoint)>,
         started: &mut Vec<(Arc<Shared>, R::Pipe)>,
+        held_up: &mut Vec<Arc<Shared>>,
     ) {
         let swarm = &mut state.swarm;
         if now - self.told_wall_clock >= WALL_CLOCK_EVERY {
@@ -175,10 +179,13 @@ where
                 }
             }
         }
-        for (id, message) in self.inner.router.take_inbox() {
+        for (shared, message) in self.inner.router.take_inbox() {
             match message {
-                FromConnection::Message(message) => swarm.handle_message(now, id, message),
-                FromConnection::Closed => swarm.handle_closed(now, id),
+                FromConnection::Message(message) => swarm.handle_message(now, shared.id, message),
+                FromConnection::Closed => swarm.handle_closed(now, shared.id),
+            }
+            if shared.message_taken() {
+                held_up.push(shared);
             }
         }
         let done = core::mem::take(&mut *lock(&self.done));
@@ -294,7 +301,7 @@ where
     }
 
     fn listen(&mut self, id: ListenerId, address: &Multiaddr) {
-        let bound = address::tcp(address)
+        let bound = address::tcp(address, |name| self.runtime.interface_index(name))
             .ok_or(TransportError::Unsupported)
             .and_then(|socket| {
                 let listener = self
@@ -325,7 +332,8 @@ where
     }
 
     fn dial(&mut self, attempt: AttemptId, address: Multiaddr) {
-        let Some(socket) = address::tcp(&address) else {
+        let interface = |name: &str| self.runtime.interface_index(name);
+        let Some(socket) = address::tcp(&address, interface) else {
             self.reports
                 .push(Report::Dialed(attempt, TransportError::Unsupported));
             return;

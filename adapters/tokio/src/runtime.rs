@@ -1,5 +1,7 @@
 //! tokio as the engine's runtime.
 
+#[cfg(feature = "dns")]
+use crate::dns::TextResolver;
 use bytes::BytesMut;
 use core::{
     fmt,
@@ -40,6 +42,8 @@ const BACKLOG: i32 = 1024;
 #[derive(Clone)]
 pub struct TokioRuntime {
     handle: Handle,
+    #[cfg(feature = "dns")]
+    text: TextResolver,
 }
 
 impl TokioRuntime {
@@ -56,7 +60,19 @@ impl TokioRuntime {
     /// The runtime behind `handle`; its I/O and time drivers must be enabled.
     #[must_use]
     pub fn from_handle(handle: Handle) -> Self {
-        Self { handle }
+        Self {
+            handle,
+            #[cfg(feature = "dns")]
+            text: TextResolver::new([]),
+        }
+    }
+
+    /// Asks these name servers for TXT records, that is for `/dnsaddr`, instead of those the system is configured with.
+    #[cfg(feature = "dns")]
+    #[must_use]
+    pub fn name_servers(mut self, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
+        self.text = TextResolver::new(servers);
+        self
     }
 }
 
@@ -181,8 +197,21 @@ impl Runtime for TokioRuntime {
         &self,
         name: &str,
     ) -> impl Future<Output = io::Result<Vec<String>>> + Send + 'static {
-        let message = format!("TXT records are not looked up yet: {name}");
-        core::future::ready(Err(io::Error::new(io::ErrorKind::Unsupported, message)))
+        #[cfg(feature = "dns")]
+        return self.text.clone().lookup(name.to_owned());
+        #[cfg(not(feature = "dns"))]
+        {
+            let message = format!("compiled without the feature `dns`: {name}");
+            core::future::ready(Err(io::Error::new(io::ErrorKind::Unsupported, message)))
+        }
+    }
+
+    fn interface_index(&self, name: &str) -> Option<u32> {
+        let interfaces = if_addrs::get_if_addrs().ok()?;
+        let named = interfaces
+            .into_iter()
+            .find(|interface| interface.name == name)?;
+        named.index
     }
 }
 

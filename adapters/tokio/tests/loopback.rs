@@ -4,15 +4,16 @@
     clippy::std_instead_of_core,
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used
 )]
 
 use core::time::Duration;
 use drywire::{
-    connection::Slot,
-    multiaddr::Multiaddr,
+    connection::{ConnectionError, Slot},
+    multiaddr::{Multiaddr, Protocol as Part},
     multistream::ProtocolName,
-    swarm::{Context, DialOptions, Input, Protocol, TransportError},
+    swarm::{AttemptError, Context, DialOptions, Input, Protocol, TransportError},
     time::Instant,
 };
 use drywire_engine::{ConnectError, Host, ListenError, Stream};
@@ -132,14 +133,57 @@ async fn troubles_are_told_apart() {
     let wrong = plain.with_peer_id(host().peer_id()).unwrap();
     let error = other.dial(DialOptions::address(wrong)).await.unwrap_err();
     assert!(matches!(error, ConnectError::Dial(_)), "{error}");
-    let refused = other
-        .dial(DialOptions::address(
-            "/ip4/127.0.0.1/tcp/1".parse().unwrap(),
-        ))
-        .await
-        .unwrap_err();
-    assert!(refused.to_string().contains("refused"), "{refused}");
+    let refused = failure(&other, "/ip4/127.0.0.1/tcp/1").await;
+    assert_eq!(refused, AttemptError::Transport(TransportError::Refused));
     drop(server);
+
+    // Somebody accepts and resets.
+    let rude = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = rude.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        let (socket, _) = rude.accept().unwrap();
+        socket2::SockRef::from(&socket)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    });
+    let reset = failure(&other, &format!("/ip4/127.0.0.1/tcp/{port}")).await;
+    assert!(
+        matches!(
+            reset,
+            AttemptError::Connection(ConnectionError::Lost(_))
+                | AttemptError::Transport(TransportError::Reset)
+        ),
+        "{reset:?}"
+    );
+    thread.join().unwrap();
+}
+
+/// Why the only address of a dial did not lead to a connection.
+async fn failure(host: &Host<Nothing>, address: &str) -> AttemptError {
+    let options = DialOptions::address(address.parse().unwrap());
+    let Err(ConnectError::Dial(error)) = host.dial(options).await else {
+        panic!("dialed {address}");
+    };
+    error.failures()[0].error.clone()
+}
+
+/// Fails if a zone can only be given by its number.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn zones_have_names() {
+    let (server, client) = (host(), host());
+    serve_echo(&server);
+    let listen = |zone: &str| format!("/ip6zone/{zone}/ip6/::1/tcp/0").parse().unwrap();
+    let bound = server.listen(listen("lo")).await.unwrap();
+    let nowhere = server.listen(listen("nowhere0")).await;
+    let unsupported = ListenError::Transport(TransportError::Unsupported);
+    assert_eq!(nowhere, Err(unsupported));
+    let Some(Part::Tcp(port)) = bound.address.iter().last() else {
+        panic!("{}", bound.address);
+    };
+    let address = format!("/ip6zone/lo/ip6/::1/tcp/{port}").parse().unwrap();
+    let dialed = client.dial(DialOptions::address(address)).await.unwrap();
+    assert_eq!(dialed.peer, server.peer_id());
 }
 
 #[tokio::test]

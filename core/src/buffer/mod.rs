@@ -4,5 +4,5 @@ mod receive;
 mod send;
 mod spare;
 
-pub use receive::{HeldMemory, Incoming, ReceiveBuffer, ReceiveQueue};
+pub use receive::{HeldMemory, Incoming, Loan, ReceiveBuffer, ReceiveQueue};
 pub use send::{SendMemory, SendQueue};

@@ -233,19 +233,29 @@ impl HeldMemory {
         }
     }
 
-    fn unpin(&mut self, allocation: u64) {
-        let Ok(at) = self
+    /// One more piece of a buffer that is pinned already.
+    fn pin_again(&mut self, allocation: u64) {
+        if let Some((_, pinned)) = self.find(allocation) {
+            pinned.chunks = pinned.chunks.saturating_add(1);
+        }
+    }
+
+    fn find(&mut self, allocation: u64) -> Option<(usize, &mut Pinned)> {
+        let at = self
             .pinned
             .binary_search_by(|pinned| pinned.allocation.cmp(&allocation))
-        else {
-            return;
-        };
-        let Some(pinned) = self.pinned.get_mut(at) else {
+            .ok()?;
+        Some((at, self.pinned.get_mut(at)?))
+    }
+
+    fn unpin(&mut self, allocation: u64) {
+        let Some((at, pinned)) = self.find(allocation) else {
             return;
         };
         pinned.chunks = pinned.chunks.saturating_sub(1);
-        if pinned.chunks == 0 {
-            self.bytes = self.bytes.saturating_sub(pinned.capacity);
+        let (chunks, capacity) = (pinned.chunks, pinned.capacity);
+        if chunks == 0 {
+            self.bytes = self.bytes.saturating_sub(capacity);
             self.pinned.remove(at);
         }
     }
@@ -256,6 +266,14 @@ impl HeldMemory {
 
     fn sub(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Whoever was lent a piece is done with it.
+    pub fn end_loan(&mut self, loan: Loan) {
+        match loan.allocation {
+            Some(allocation) => self.unpin(allocation),
+            None => self.sub(loan.len),
+        }
     }
 
     /// Gives back spare capacity.
@@ -269,6 +287,29 @@ impl HeldMemory {
     /// Gives back most of what queues had: there is no stream any more.
     pub fn without_streams(&mut self) {
         self.spare.without_streams();
+    }
+}
+
+/// The charge for a piece that has left its queue and is still held by somebody: until [`HeldMemory::end_loan`].
+#[derive(Debug)]
+#[must_use = "what is lent stays charged until the loan ends"]
+pub struct Loan {
+    /// The receive buffer the piece pins; `None` for memory of its own.
+    allocation: Option<u64>,
+    len: usize,
+}
+
+impl Loan {
+    /// Bytes lent.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether that is nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 
@@ -406,6 +447,33 @@ impl ReceiveQueue {
         let mut whole = alloc::vec![0; count];
         self.read_into(&mut whole, held);
         Some(whole.into())
+    }
+
+    /// As [`pop`](Self::pop), but the piece stays charged.
+    pub fn lend(&mut self, max: usize, held: &mut HeldMemory) -> Option<(Bytes, Loan)> {
+        let front = self.pieces.as_ref()?.chunks.front();
+        let allocation = front.and_then(|chunk| chunk.allocation);
+        if let Some(allocation) = allocation {
+            held.pin_again(allocation);
+        }
+        let piece = self.pop(max, held)?;
+        let len = piece.len();
+        if allocation.is_none() {
+            held.add(len);
+        }
+        Some((piece, Loan { allocation, len }))
+    }
+
+    /// As [`take`](Self::take), but the piece stays charged.
+    pub fn lend_whole(&mut self, count: usize, held: &mut HeldMemory) -> Option<(Bytes, Loan)> {
+        if count > 0 && self.front().len() >= count {
+            return self.lend(count, held);
+        }
+        let whole = self.take(count, held)?;
+        let len = whole.len();
+        held.add(len);
+        let allocation = None;
+        Some((whole, Loan { allocation, len }))
     }
 
     /// The front of the queue as one slice of at least `min(wanted, len)` bytes.
@@ -546,6 +614,9 @@ mod tests {
         Take(usize),
         Peek(usize),
         Consume(usize),
+        Lend(usize),
+        LendWhole(usize),
+        EndLoan(usize),
     }
 
     fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -558,6 +629,9 @@ mod tests {
             size().prop_map(Op::Take),
             size().prop_map(Op::Peek),
             size().prop_map(Op::Consume),
+            (1usize..4000).prop_map(Op::Lend),
+            size().prop_map(Op::LendWhole),
+            (0usize..4).prop_map(Op::EndLoan),
         ];
         prop::collection::vec(op, 0..60)
     }
@@ -588,6 +662,7 @@ mod tests {
         fn a_receive_queue_is_a_byte_queue_and_holds_nothing_when_empty(ops in ops()) {
             let mut buffer = ReceiveBuffer::new(16 * 1024);
             let (mut queue, mut held, mut model) = (ReceiveQueue::default(), HeldMemory::default(), VecDeque::new());
+            let mut lent = Vec::new();
             for op in ops {
                 match op {
                     Op::Receive(data, shared) => {
@@ -628,15 +703,35 @@ mod tests {
                         queue.consume(count, &mut held);
                         model.drain(..count.min(model.len()));
                     }
+                    Op::Lend(_) | Op::LendWhole(_) => {
+                        let piece = match op {
+                            Op::Lend(max) => queue.lend(max, &mut held),
+                            Op::LendWhole(count) => queue.lend_whole(count, &mut held),
+                            _ => None,
+                        };
+                        if let Some((piece, loan)) = piece {
+                            prop_assert_eq!(&piece[..], &model.drain(..piece.len()).collect::<Vec<_>>()[..]);
+                            lent.push((piece, loan));
+                        }
+                    }
+                    Op::EndLoan(which) => {
+                        if which < lent.len() {
+                            held.end_loan(lent.swap_remove(which).1);
+                        }
+                    }
                 }
                 prop_assert_eq!(queue.len(), model.len());
-                prop_assert!(held.bytes() >= queue.len() || queue.is_empty());
+                let lent_bytes: usize = lent.iter().map(|(piece, _)| piece.len()).sum();
+                prop_assert!(held.bytes() >= queue.len() + lent_bytes);
                 prop_assert_eq!(queue.pieces.is_none(), queue.is_empty(), "an empty queue owns nothing");
-                if queue.is_empty() {
+                if queue.is_empty() && lent.is_empty() {
                     prop_assert_eq!(held.bytes(), 0);
                 }
             }
             queue.clear(&mut held);
+            for (_, loan) in lent {
+                held.end_loan(loan);
+            }
             prop_assert_eq!(held.bytes(), 0);
         }
     }

@@ -17,7 +17,7 @@ pub(super) const TRIM_AFTER: Duration = Duration::from_millis(100);
 
 impl Connection {
     /// When to call [`handle_timeout`](Self::handle_timeout). Not later than the last `now` while an event or a message
-    /// waits.
+    /// waits, or what was received can be processed again after messages were taken.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.events.is_empty() || !self.messages.is_empty() || self.round_trip.is_some() {
@@ -25,6 +25,10 @@ impl Connection {
         }
         if self.is_closed() {
             return None;
+        }
+        if self.may_resume() {
+            // The swarm has taken the messages for which processing had to wait.
+            return Some(self.now);
         }
         let streams = self.stream_deadlines.first().map(|(deadline, _)| *deadline);
         let phase = earliest(self.phase_deadline, self.idle_deadline);
@@ -38,6 +42,9 @@ impl Connection {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance_clock(now);
+        if self.is_closed() {
+            return;
+        }
         let now = self.now;
         let due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if due(self.phase_deadline) {

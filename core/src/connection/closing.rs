@@ -31,15 +31,20 @@ impl Connection {
     }
 
     pub(super) fn close_with(&mut self, error: ConnectionError, go_away: GoAway) {
+        let orderly =
+            go_away == GoAway::Normal && !matches!(error, ConnectionError::ReportedByPeer(_));
         match self.phase {
-            Phase::Closing | Phase::Closed => return,
+            Phase::Closing => {
+                // The rest of the message in which it came is not looked at, so nothing behind it can be understood.
+                self.deaf |= !orderly;
+                return;
+            }
+            Phase::Closed => return,
             Phase::Established => {}
             // Refused before it was established: the muxer is agreed, so that the peer can be told.
             Phase::AwaitingAdmission { asked: true } if self.channel.is_some() => {}
             Phase::Upgrading(_) | Phase::AwaitingAdmission { .. } => return self.end(error),
         }
-        let orderly =
-            go_away == GoAway::Normal && !matches!(error, ConnectionError::ReportedByPeer(_));
         self.error = Some(error);
         self.phase = Phase::Closing;
         self.phase_deadline = Some(self.now + self.config.close_timeout);
@@ -60,6 +65,8 @@ impl Connection {
         if !orderly || self.owes_nothing() {
             self.session.go_away(go_away);
         }
+        // Whoever waits to write need not wait for the end to hear that there is no use in it.
+        self.note_freed();
     }
 
     /// Ends at once, without telling the peer anything.
@@ -85,6 +92,7 @@ impl Connection {
         self.idle_deadline = None;
         self.slow_reader_deadline = None;
         self.lease_refused = None;
+        self.held_back = false;
         self.trim_at = None;
         // The last message is the one below.
         self.round_trip = None;

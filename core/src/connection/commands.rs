@@ -120,7 +120,10 @@ impl Connection {
         extra.owner = StreamOwner::Host;
         extra.kind = StreamKind::Raw;
         extra.read_interest = true;
-        let id = extra.id;
+        let (id, loan) = (extra.id, extra.loan.take());
+        if let Some(loan) = loan {
+            self.outlived_by_message(id, loan);
+        }
         self.session.set_metered(place, false);
         self.events
             .push_back(super::Event::HandedOver { stream: id });

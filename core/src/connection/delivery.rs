@@ -29,7 +29,56 @@ pub(super) enum Next {
     End,
 }
 
+/// What of a stream's memory its owner could free by reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holding {
+    Nothing,
+    /// There is something for the owner to take, an error included: so many bytes.
+    Readable(usize),
+    /// Part of a message, of so many bytes.
+    Incomplete(usize),
+}
+
 impl Connection {
+    /// What a stream has for its owner, without taking it.
+    pub(super) fn holding(&mut self, place: usize) -> Holding {
+        let Some(stream) = self.session.stream(place) else {
+            return Holding::Nothing;
+        };
+        if let Some(loan) = &stream.extra.loan {
+            return Holding::Readable(loan.len());
+        }
+        let readable = stream.readable();
+        if readable == 0 || stream.extra.is_negotiating() {
+            return Holding::Nothing;
+        }
+        let finished = stream.receive_state() == yamux::ReceiveState::FinReceived;
+        if finished || stream.extra.error.is_some() {
+            return Holding::Readable(readable);
+        }
+        let complete = match stream.extra.kind {
+            StreamKind::Raw => true,
+            StreamKind::ToEnd { max_len } => u32::try_from(readable).is_ok_and(|len| len > max_len),
+            StreamKind::Framed { max_len } => {
+                let prefix = self.session.peek(place, LENGTH_PREFIX);
+                let prefix = prefix.get(..LENGTH_PREFIX).unwrap_or(prefix);
+                match varint::decode(prefix) {
+                    Ok(Some((len, used))) => {
+                        let waiting = u64::try_from(readable.saturating_sub(used));
+                        len > u64::from(max_len) || waiting.is_ok_and(|waiting| waiting >= len)
+                    }
+                    Ok(None) => prefix.len() == LENGTH_PREFIX,
+                    Err(_) => true,
+                }
+            }
+        };
+        if complete {
+            Holding::Readable(readable)
+        } else {
+            Holding::Incomplete(readable)
+        }
+    }
+
     /// The next chunk (of at most `max` bytes) or message of a stream.
     pub(super) fn next_bytes(&mut self, place: usize, max: usize) -> Result<Next, StreamError> {
         let Some(stream) = self.session.stream(place) else {
@@ -39,7 +88,9 @@ impl Connection {
         let readable = stream.readable();
         let nothing = if finished { Next::End } else { Next::Nothing };
         match stream.extra.kind {
-            StreamKind::Raw => Ok(self.session.pop(place, max).map_or(nothing, Next::Bytes)),
+            StreamKind::Raw => Ok(self
+                .take_out(place, max, false)
+                .map_or(nothing, Next::Bytes)),
             StreamKind::Framed { max_len } => {
                 if readable == 0 {
                     return Ok(nothing);
@@ -69,8 +120,7 @@ impl Connection {
                 }
                 self.session.consume(place, used);
                 Ok(self
-                    .session
-                    .take(place, len)
+                    .take_out(place, len, true)
                     .map_or(Next::Nothing, Next::Bytes))
             }
             StreamKind::ToEnd { max_len } => {
@@ -85,12 +135,42 @@ impl Connection {
                 if stream.extra.end_seen {
                     return Ok(Next::End);
                 }
-                let whole = self.session.take(place, readable).unwrap_or_default();
+                let whole = self.take_out(place, readable, true).unwrap_or_default();
                 if let Some(stream) = self.session.stream_mut(place) {
                     stream.extra.end_seen = true;
                 }
                 Ok(Next::Bytes(whole))
             }
+        }
+    }
+
+    /// Takes bytes out of a stream's queue: a piece of at most `count`, or exactly so many if `whole`. What a protocol gets
+    /// stays charged to the connection until the swarm says that it was consumed.
+    fn take_out(&mut self, place: usize, count: usize, whole: bool) -> Option<Bytes> {
+        let owner = self.session.stream(place)?.extra.owner;
+        if let StreamOwner::Host = owner {
+            return if whole {
+                self.session.take(place, count)
+            } else {
+                self.session.pop(place, count)
+            };
+        }
+        let (piece, loan) = self.session.lend(place, count, whole)?;
+        self.end_loan(place);
+        if let Some(stream) = self.session.stream_mut(place) {
+            stream.extra.loan = Some(loan);
+        }
+        Some(piece)
+    }
+
+    /// What a protocol was given of a stream is not charged any more.
+    pub(super) fn end_loan(&mut self, place: usize) {
+        if let Some(loan) = self
+            .session
+            .stream_mut(place)
+            .and_then(|stream| stream.extra.loan.take())
+        {
+            self.session.end_loan(loan);
         }
     }
 
@@ -147,10 +227,13 @@ impl Connection {
         let Some(place) = self.place_of(id) else {
             return;
         };
+        self.end_loan(place);
         if let Some(stream) = self.session.stream_mut(place) {
             stream.extra.undelivered = false;
             self.deliver(place);
         }
+        // For the clock of a slow reader, that was a read.
+        self.note_read();
     }
 
     /// A host-owned stream of messages gathers long ones without waiting for the reader.

@@ -91,6 +91,8 @@ pub enum StreamError {
     Reset(u32),
     /// A message is longer than the stream's cap.
     MessageTooLong,
+    /// A message is longer than what this node has memory for now.
+    ResourceLimitExceeded,
     /// The peer finished in the middle of a message.
     Truncated,
     /// A length prefix is no valid varint.
@@ -111,6 +113,7 @@ impl fmt::Display for StreamError {
             Self::ResetByPeer(code) => write!(f, "stream reset by the peer with code {code:#x}"),
             Self::Reset(_) => f.write_str("stream reset"),
             Self::MessageTooLong => f.write_str("message too long"),
+            Self::ResourceLimitExceeded => f.write_str("not enough memory for the message"),
             Self::Truncated => f.write_str("the peer finished in the middle of a message"),
             Self::BadFrame => f.write_str("malformed length prefix"),
             Self::Open(error) => error.fmt(f),

@@ -2,24 +2,47 @@
 
 use super::{
     Connection,
+    delivery::Holding,
     error::StreamError,
+    id::StreamId,
     message::{BYTES_AT_ONCE, COMMANDS_AT_ONCE, ToSwarm, ToSwarmMessage},
     table::StreamKind,
 };
-use crate::{mux::code, resource::Lease};
+use crate::{buffer::Loan, mux::code, resource::Lease};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// Bytes asked of the swarm at once.
 const LEASE_BLOCK: u64 = 1024 * 1024;
+/// Messages for the swarm that may wait before nothing more is processed of what the peer sends; soft by what one message
+/// of the peer leads to.
+const MESSAGES_AT_ONCE: usize = 512;
 /// A refused lease is asked for again after this long.
 pub(super) const LEASE_RETRY: Duration = Duration::from_secs(1);
 
 impl Connection {
     /// Whether more memory is held than the swarm has leased. Then nothing is processed until the application reads.
     pub(super) fn is_over_lease(&self) -> bool {
+        self.over_lease_by() > 0
+    }
+
+    fn over_lease_by(&self) -> u64 {
         let held = u64::try_from(self.session.held_bytes()).unwrap_or(u64::MAX);
-        held > 0 && held.saturating_add(self.session.growth()) > self.lease.bytes
+        if held == 0 {
+            return 0;
+        }
+        held.saturating_add(self.session.growth())
+            .saturating_sub(self.lease.bytes)
+    }
+
+    /// Whether the swarm is behind with taking messages. What a peer provokes of them must not pile up.
+    pub(super) fn is_backlogged(&self) -> bool {
+        self.messages.len() >= MESSAGES_AT_ONCE
+    }
+
+    /// Whether nothing more is processed of what the peer sends, until the application reads or the swarm takes messages.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.is_over_lease() || self.is_backlogged()
     }
 
     pub(super) fn check_lease(&mut self) {
@@ -58,19 +81,45 @@ impl Connection {
     pub(super) fn leased(&mut self, more: Lease) {
         let asked = self.lease_asked.take().unwrap_or_default();
         self.lease = self.lease.plus(more);
+        self.bytes_refused = asked.bytes > 0 && more.bytes == 0;
         self.streams_refused = asked.streams > 0 && more.streams == 0;
         if more.is_empty() {
             self.lease_refused = Some(self.now);
         }
         self.apply_lease();
-        if !more.is_empty() {
-            self.process();
+        self.process();
+    }
+
+    /// Over the lease, with no more to be had, and what could be read is less than what is missing: a message is longer than
+    /// what may be held, and would wait for ever. Gives up the stream that holds most of one; false if there is none.
+    pub(super) fn give_up_gathering(&mut self) -> bool {
+        let stuck = self.bytes_refused && self.lease_refused.is_some() && self.is_over_lease();
+        if !stuck || !self.is_open() {
+            return false;
         }
+        let places: Vec<usize> = self.session.iter().map(|(place, _)| place).collect();
+        let (mut most, mut readable) = (None, 0u64);
+        for place in places {
+            match self.holding(place) {
+                Holding::Nothing => {}
+                Holding::Readable(len) => {
+                    readable = readable.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+                }
+                Holding::Incomplete(len) => most = most.max(Some((len, place))),
+            }
+        }
+        let Some((_, place)) = most.filter(|_| readable < self.over_lease_by()) else {
+            return false;
+        };
+        let code = code::RESOURCE_LIMIT_EXCEEDED;
+        self.fail_stream(place, StreamError::ResourceLimitExceeded, code);
+        true
     }
 
     /// A refused request may be made again.
     pub(super) fn retry_lease(&mut self) {
         self.lease_refused = None;
+        self.bytes_refused = false;
         self.streams_refused = false;
         self.apply_lease();
         self.check_lease();
@@ -115,11 +164,28 @@ impl Connection {
     /// What to carry to the swarm, one at a time, in order.
     pub fn poll_message(&mut self) -> Option<ToSwarm> {
         if let Some(message) = self.messages.pop_front() {
+            if let ToSwarmMessage::Data { stream, .. } = &message.0
+                && let Some(loan) = self.orphaned_loans.remove(stream)
+            {
+                self.session.end_loan(loan);
+            }
             return Some(message);
         }
         self.round_trip
             .take()
             .map(|round_trip| ToSwarm(ToSwarmMessage::RoundTrip(round_trip)))
+    }
+
+    /// The swarm will not say that it has consumed the last message of a stream, which is charged until the swarm has it.
+    pub(super) fn outlived_by_message(&mut self, id: StreamId, loan: Loan) {
+        let waits = self.messages.iter().any(
+            |message| matches!(&message.0, ToSwarmMessage::Data { stream, .. } if *stream == id),
+        );
+        if waits {
+            self.orphaned_loans.insert(id, loan);
+        } else {
+            self.session.end_loan(loan);
+        }
     }
 
     pub(super) fn note_command(&mut self) {

@@ -13,7 +13,7 @@ use super::{
     upgrade::{MuxNegotiation, Upgrade},
 };
 use crate::{
-    buffer::ReceiveBuffer,
+    buffer::{Loan, ReceiveBuffer},
     identity::PeerId,
     mux::yamux::{self, Session},
     resource::Lease,
@@ -94,6 +94,10 @@ pub struct Connection {
     pub(super) inbound_counts: Vec<u32>,
     pub(super) events: VecDeque<Event>,
     pub(super) messages: VecDeque<ToSwarm>,
+    /// The charges for data among `messages` whose stream is gone.
+    pub(super) orphaned_loans: BTreeMap<StreamId, Loan>,
+    /// Processing stopped because too many messages wait for the swarm.
+    pub(super) held_back: bool,
     pub(super) scratch: Vec<u8>,
 
     pub(super) swarm_ids: BTreeMap<StreamId, usize>,
@@ -114,8 +118,9 @@ pub struct Connection {
     pub(super) first_lease: Lease,
     /// What more was asked for, until the answer.
     pub(super) lease_asked: Option<Lease>,
-    /// Since when nothing more is to be had, and whether streams were among what was refused.
+    /// Since when nothing more is to be had, and whether bytes and streams were among what was refused.
     pub(super) lease_refused: Option<Instant>,
+    pub(super) bytes_refused: bool,
     pub(super) streams_refused: bool,
     pub(super) commands_handled: u32,
     pub(super) bytes_accepted: u64,
@@ -166,6 +171,8 @@ impl Connection {
             inbound_counts: Vec::new(),
             events: VecDeque::new(),
             messages: VecDeque::new(),
+            orphaned_loans: BTreeMap::new(),
+            held_back: false,
             scratch: Vec::new(),
             swarm_ids: BTreeMap::new(),
             stream_deadlines: BTreeSet::new(),
@@ -181,6 +188,7 @@ impl Connection {
             first_lease: Lease::EMPTY,
             lease_asked: None,
             lease_refused: None,
+            bytes_refused: false,
             streams_refused: false,
             commands_handled: 0,
             bytes_accepted: 0,
@@ -274,7 +282,7 @@ impl Connection {
             // Whole messages are taken at once, and one may be longer than that.
             Phase::AwaitingAdmission { asked: false } => false,
             Phase::Closing if self.deaf => false,
-            _ => self.is_over_lease(),
+            _ => self.is_held_up(),
         };
         if stuck {
             return None;
@@ -455,12 +463,17 @@ impl Connection {
         self.resume();
     }
 
-    /// Goes on with what was received, if that had to wait for memory and need not any more.
+    /// Goes on with what was received, if that had to wait and need not any more.
     pub(super) fn resume(&mut self) {
-        if self.slow_reader_deadline.is_some() && !self.is_over_lease() {
+        if self.may_resume() {
             self.slow_reader_deadline = None;
             self.process();
         }
+    }
+
+    /// Whether what was received had to wait, for memory or for the swarm to take messages, and need not any more.
+    pub(super) fn may_resume(&self) -> bool {
+        (self.held_back || self.slow_reader_deadline.is_some()) && !self.is_held_up()
     }
 
     pub(super) fn write_length_prefix(&mut self, place: usize, len: usize) {

@@ -14,7 +14,13 @@ impl Connection {
     pub(super) fn process(&mut self) {
         // The buffer leaves the connection for the while, so that what is cut from it can be given to the streams.
         let mut receive = core::mem::replace(&mut self.receive, ReceiveBuffer::new(0));
-        while self.process_once(&mut receive) {}
+        self.held_back = false;
+        loop {
+            while self.process_once(&mut receive) {}
+            if !self.give_up_gathering() {
+                break;
+            }
+        }
         if !self.is_closed() {
             self.receive = receive;
         }
@@ -22,7 +28,7 @@ impl Connection {
         self.note_freed();
         self.note_openable();
         if self.ended
-            && !self.is_over_lease()
+            && !self.is_held_up()
             && !matches!(self.phase, Phase::AwaitingAdmission { .. })
         {
             match self.phase {
@@ -57,7 +63,8 @@ impl Connection {
                 return false;
             }
             Phase::AwaitingAdmission { asked: false } | Phase::Established | Phase::Closing => {
-                if self.is_over_lease() {
+                if self.is_held_up() {
+                    self.held_back |= self.is_backlogged();
                     return false;
                 }
                 self.process_message(receive)

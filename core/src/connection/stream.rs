@@ -263,9 +263,14 @@ impl Stream<'_> {
         let Some(stream) = self.state() else {
             return Err(WriteError::Finished);
         };
-        match &stream.extra.error {
-            Some(error) => Err(WriteError::Stream((**error).clone())),
-            None => Ok(()),
+        match (&stream.extra.error, &self.connection.error) {
+            (Some(error), _) => Err(WriteError::Stream((**error).clone())),
+            // The connection is closing, and sends only what was finished before.
+            (None, Some(error)) if stream.send_state() == SendState::Silenced => {
+                let error = StreamError::Connection(error.clone());
+                Err(WriteError::Stream(error))
+            }
+            (None, _) => Ok(()),
         }
     }
 

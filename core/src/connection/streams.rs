@@ -8,6 +8,7 @@ use super::{
     table::{InboundTable, StreamKind, StreamOwner},
 };
 use crate::{
+    buffer::Loan,
     multistream::{self, Dialer, Listener, MAX_LINE_LEN, ProtocolName, Supported},
     mux::{
         code,
@@ -105,6 +106,8 @@ pub(super) struct StreamExtra {
     pub(super) detached: bool,
     /// A message is on its way to the swarm and not yet consumed.
     pub(super) undelivered: bool,
+    /// The charge for that message.
+    pub(super) loan: Option<Loan>,
     pub(super) remote_end_reported: bool,
 }
 
@@ -128,6 +131,7 @@ impl Default for StreamExtra {
             end_seen: false,
             detached: false,
             undelivered: false,
+            loan: None,
             remote_end_reported: false,
         }
     }
@@ -255,6 +259,9 @@ impl Connection {
         };
         self.stream_deadlines.remove(&(extra.deadline, place));
         self.blocked.remove(&place);
+        if let Some(loan) = extra.loan {
+            self.outlived_by_message(extra.id, loan);
+        }
         let early = extra.negotiation.early_bytes();
         self.early_bytes = self.early_bytes.saturating_sub(early);
         if extra.id.is_by_swarm() {

@@ -25,6 +25,14 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// A number of bytes or the like: mostly small, up to 64 KiB.
+    pub(crate) fn size(&mut self) -> usize {
+        match self.byte() {
+            small @ 0..192 => usize::from(small),
+            large => usize::from(large - 191) * 1024 + usize::from(self.byte()),
+        }
+    }
+
     /// What has not been taken.
     pub(crate) const fn rest(self) -> &'a [u8] {
         self.rest

@@ -6,13 +6,17 @@
 //!
 //! A new target is a function here, a line in [`TARGETS`], a wrapper in `fuzz_targets`, a `[[bin]]`, and a corpus of a
 //! few seeds; `replay` notices a missing one.
+mod connections;
 mod input;
+mod model;
 mod multistream;
 mod noise;
 mod values;
 mod wire;
 mod yamux;
 
+pub use connections::connections;
+pub use model::connection_model;
 pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
 pub use noise::{noise_handshake, noise_pair};
 pub use values::{multiaddr, peer_id, public_key, signed_record};
@@ -37,4 +41,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("noise_handshake", noise_handshake),
     ("noise_pair", noise_pair),
     ("yamux", yamux),
+    ("connections", connections),
+    ("connection_model", connection_model),
 ];

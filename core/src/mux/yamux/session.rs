@@ -9,7 +9,7 @@ use super::{
     transmit::Outbox,
 };
 use crate::{
-    buffer::{HeldMemory, SendMemory, SendQueue},
+    buffer::{HeldMemory, Loan, SendMemory, SendQueue},
     time::Instant,
 };
 use alloc::collections::BTreeMap;
@@ -491,6 +491,25 @@ impl<X> Session<X> {
             .take(count, &mut self.held)?;
         self.consumed(place, count);
         Some(whole)
+    }
+
+    /// As [`pop`](Self::pop), or as [`take`](Self::take) if `whole`; but the piece stays charged until
+    /// [`end_loan`](Self::end_loan).
+    pub fn lend(&mut self, place: usize, count: usize, whole: bool) -> Option<(Bytes, Loan)> {
+        let queue = &mut self.streams.get_mut(place)?.queue;
+        let lent = if whole {
+            queue.lend_whole(count, &mut self.held)
+        } else {
+            queue.lend(count, &mut self.held)
+        };
+        let (piece, loan) = lent?;
+        self.consumed(place, piece.len());
+        Some((piece, loan))
+    }
+
+    /// What was lent is not held any more.
+    pub fn end_loan(&mut self, loan: Loan) {
+        self.held.end_loan(loan);
     }
 
     /// The front of what the stream received: at least `min(wanted, readable)` bytes.
