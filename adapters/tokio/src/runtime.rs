@@ -213,6 +213,15 @@ impl Runtime for TokioRuntime {
             .find(|interface| interface.name == name)?;
         named.index
     }
+
+    fn interfaces(&self) -> Vec<IpAddr> {
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let addresses = interfaces.iter().map(if_addrs::Interface::ip);
+        // Nobody can dial a link-local address without knowing the interface on which to look for it.
+        addresses
+            .filter(|address| !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()))
+            .collect()
+    }
 }
 
 /// A TCP connection.

@@ -206,3 +206,36 @@ async fn dropping_the_last_handle_ends_the_node() {
         "nobody listens any more"
     );
 }
+
+/// Fails if the runtime does not tell the machine's interfaces.
+#[tokio::test]
+async fn a_listener_everywhere_tells_where_it_can_be_dialed() {
+    let server = host();
+    serve_echo(&server);
+    let everywhere = server
+        .listen("/ip4/0.0.0.0/tcp/0".parse().unwrap())
+        .await
+        .unwrap();
+    let port = everywhere
+        .address
+        .iter()
+        .find_map(|part| match part {
+            Part::Tcp(port) => Some(port),
+            _ => None,
+        })
+        .unwrap();
+    let loopback: Multiaddr = format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap();
+    let mut known = server.listen_addresses();
+    for _ in 0..1000 {
+        if known.contains(&loopback) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        known = server.listen_addresses();
+    }
+    assert!(known.contains(&loopback), "{known:?}");
+    assert!(!known.contains(&everywhere.address), "{known:?}");
+    let client = host();
+    let dialed = client.dial(DialOptions::address(loopback)).await.unwrap();
+    assert_eq!(dialed.peer, server.peer_id());
+}
