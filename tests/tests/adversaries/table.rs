@@ -504,7 +504,7 @@ const LIMITS: &[(&str, &[Test])] = &[
     (
         "streams negotiating at once, on one connection",
         &[Beside(
-            CONNECTION,
+            CONNECTION_LIMITS,
             "streams_that_never_say_their_protocol_are_bounded_and_expire",
         )],
     ),
@@ -516,7 +516,7 @@ const LIMITS: &[(&str, &[Test])] = &[
                 "reset_streams_hold_their_places_until_they_are_let_go",
             ),
             Beside(
-                CONNECTION,
+                CONNECTION_LIMITS,
                 "opens_beyond_the_limit_are_refused_and_told_when_there_is_room",
             ),
         ],
@@ -531,7 +531,7 @@ const LIMITS: &[(&str, &[Test])] = &[
     (
         "a reader that does not read",
         &[Beside(
-            CONNECTION,
+            CONNECTION_LIMITS,
             "an_application_that_never_reads_loses_the_connection",
         )],
     ),
@@ -545,7 +545,7 @@ const LIMITS: &[(&str, &[Test])] = &[
     (
         "bytes one stream queues to send",
         &[Beside(
-            CONNECTION,
+            CONNECTION_LIMITS,
             "a_writer_is_held_back_and_told_when_there_is_room",
         )],
     ),
@@ -621,7 +621,8 @@ const LIMITS: &[(&str, &[Test])] = &[
 
 const ADMISSION: &str = "core/src/swarm/tests/admission.rs";
 const CIPHER: &str = "core/src/security/cipher_tests.rs";
-const CONNECTION: &str = "tests/tests/connection.rs";
+const CONNECTION: &str = "tests/tests/connection/main.rs";
+const CONNECTION_LIMITS: &str = "tests/tests/connection/limits.rs";
 const CONTRACTS: &str = "core/src/swarm/tests/contracts.rs";
 const DIALING: &str = "core/src/swarm/tests/dialing.rs";
 const HEAP: &str = "tests/tests/heap.rs";
