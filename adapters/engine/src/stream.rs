@@ -216,12 +216,14 @@ impl Stream {
     ) -> Poll<Result<usize, WriteError>> {
         let id = self.id;
         self.shared.with(|state| {
-            if matches!(state.phase, Phase::Closed(_)) {
-                return Poll::Ready(Err(state.write_end(id)));
-            }
+            let closed = matches!(state.phase, Phase::Closed(_));
             let Some(mut stream) = state.connection.stream(id) else {
                 return Poll::Ready(Err(state.write_end(id)));
             };
+            if closed {
+                // The stream has not ended by itself: it goes down with its connection.
+                return Poll::Ready(Err(WriteError::Stream(state.closed())));
+            }
             match write(&mut stream) {
                 Ok(count) => Poll::Ready(Ok(count)),
                 Err(connection::WriteError::Blocked) => {

@@ -16,7 +16,12 @@ use common::{
     ECHO, Task, TestHost, all, dial, echo, echoes, host, host_with, listen, pair, serve_echo,
     together,
 };
-use core::time::Duration;
+use core::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 use drywire::{
     connection::{ConnectionError, StreamError},
     multistream::ProtocolName,
@@ -406,10 +411,9 @@ fn a_writer_waits_for_its_reader_and_for_nobody_elses() {
                 async move {
                     let mut left = data(total);
                     while !left.is_empty() {
-                        let count =
-                            core::future::poll_fn(|cx| near.poll_write_bytes(cx, &mut left))
-                                .await
-                                .unwrap();
+                        let count = poll_fn(|cx| near.poll_write_bytes(cx, &mut left))
+                            .await
+                            .unwrap();
                         written.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
                     }
                     near.finish().unwrap();
@@ -453,6 +457,12 @@ fn a_cut_connection_ends_its_streams_with_a_reason_and_the_next_open_dials_again
                 matches!(&error, StreamError::Connection(ConnectionError::Lost(reason)) if reason.contains("reset")),
                 "{error:?}"
             );
+            // A writer hears the same reason, and not that it had finished.
+            let error = stream.write_bytes(&mut Bytes::from_static(b"after")).await.unwrap_err();
+            assert!(
+                matches!(&error, WriteError::Stream(StreamError::Connection(ConnectionError::Lost(_)))),
+                "{error:?}"
+            );
             assert!(matches!(
                 events.next().await,
                 Some(Event::ConnectionClosed { reason: ConnectionError::Lost(_), connections: 0, .. })
@@ -460,6 +470,49 @@ fn a_cut_connection_ends_its_streams_with_a_reason_and_the_next_open_dials_again
             runtime.sleep(Duration::from_millis(50)).await;
             assert_eq!(server.with(|nothing, _| (nothing.up, nothing.down)), (1, 1));
             echoes(client.open_stream(peer, ECHO).await.unwrap(), data(1000)).await;
+        })
+        .unwrap();
+}
+
+/// Fails if a writer is told that it had finished itself.
+#[test]
+fn a_writer_held_back_when_its_connection_is_cut_is_told_why() {
+    let world = World::new(11);
+    let runtime = world.runtime();
+    world
+        .block_on(async {
+            let (server, client, peer, address) = pair(&runtime, Config::default()).await;
+            // Nobody reads what comes.
+            let mut incoming = server
+                .accept(ProtocolName::from_static("/hold/1.0.0"), 1)
+                .unwrap();
+            let name = ProtocolName::from_static("/hold/1.0.0");
+            let mut stream = client.open_stream(peer, name).await.unwrap();
+            let held = incoming.next().await;
+            assert!(held.is_some());
+            let mut data = Bytes::from(vec![7; 2_000_000]);
+            let error = {
+                let mut writing = pin!(stream.write_bytes(&mut data));
+                for _ in 0..2 {
+                    poll_fn(|cx| {
+                        assert!(writing.as_mut().poll(cx).is_pending());
+                        Poll::Ready(())
+                    })
+                    .await;
+                    runtime.sleep(Duration::from_secs(1)).await;
+                }
+                let (ip, port, _) = address.socket_addr().unwrap();
+                world.cut((ip, port).into());
+                writing.await.unwrap_err()
+            };
+            assert!(!data.is_empty(), "it was held back");
+            assert!(
+                matches!(
+                    &error,
+                    WriteError::Stream(StreamError::Connection(ConnectionError::Lost(_)))
+                ),
+                "{error:?}"
+            );
         })
         .unwrap();
 }

@@ -122,7 +122,7 @@ impl Connection {
         extra.read_interest = true;
         let (id, loan) = (extra.id, extra.loan.take());
         if let Some(loan) = loan {
-            self.outlived_by_message(id, loan);
+            self.outlived_by_message(id, *loan);
         }
         self.session.set_metered(place, false);
         self.events

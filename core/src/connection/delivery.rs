@@ -11,6 +11,7 @@ use crate::{
     mux::{code, yamux},
     wire::varint,
 };
+use alloc::boxed::Box;
 use bytes::Bytes;
 
 /// The longest chunk of a raw stream given to a protocol at once, in bytes.
@@ -158,7 +159,7 @@ impl Connection {
         let (piece, loan) = self.session.lend(place, count, whole)?;
         self.end_loan(place);
         if let Some(stream) = self.session.stream_mut(place) {
-            stream.extra.loan = Some(loan);
+            stream.extra.loan = Some(Box::new(loan));
         }
         Some(piece)
     }
@@ -170,7 +171,7 @@ impl Connection {
             .stream_mut(place)
             .and_then(|stream| stream.extra.loan.take())
         {
-            self.session.end_loan(loan);
+            self.session.end_loan(*loan);
         }
     }
 

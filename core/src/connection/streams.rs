@@ -12,7 +12,7 @@ use crate::{
     multistream::{self, Dialer, Listener, MAX_LINE_LEN, ProtocolName, Supported},
     mux::{
         code,
-        yamux::{OpenRefused, ReceiveState, SendState},
+        yamux::{OpenRefused, ReceiveState, SendState, StreamState},
     },
     time::Instant,
 };
@@ -107,9 +107,12 @@ pub(super) struct StreamExtra {
     /// A message is on its way to the swarm and not yet consumed.
     pub(super) undelivered: bool,
     /// The charge for that message.
-    pub(super) loan: Option<Loan>,
+    pub(super) loan: Option<Box<Loan>>,
     pub(super) remote_end_reported: bool,
 }
+
+// A node may hold 10,000 idle streams: what few of them need belongs into a box.
+const _: () = assert!(size_of::<StreamState<StreamExtra>>() <= 184);
 
 impl Default for StreamExtra {
     /// A stream the peer just opened.
@@ -260,7 +263,7 @@ impl Connection {
         self.stream_deadlines.remove(&(extra.deadline, place));
         self.blocked.remove(&place);
         if let Some(loan) = extra.loan {
-            self.outlived_by_message(extra.id, loan);
+            self.outlived_by_message(extra.id, *loan);
         }
         let early = extra.negotiation.early_bytes();
         self.early_bytes = self.early_bytes.saturating_sub(early);

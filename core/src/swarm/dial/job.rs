@@ -12,9 +12,8 @@ use crate::{
         ResolveId,
         action::{Action, TransportError},
         connections::Entry,
-        event_queue::Notice,
         hash::{KeyedHash, KeyedMap},
-        state::{State, Targeted},
+        state::State,
         timers::Timer,
     },
     time::Instant,
@@ -36,10 +35,10 @@ pub(in crate::swarm) enum Caller {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    caller: Caller,
-    job: u64,
-    condition: DialCondition,
+pub(super) struct Waiting {
+    pub(super) caller: Caller,
+    pub(super) job: u64,
+    pub(super) condition: DialCondition,
 }
 
 /// Where the try of one address stands.
@@ -67,13 +66,13 @@ pub(super) struct Target {
 pub(super) struct Job {
     pub(super) peer: Option<PeerId>,
     /// What the job is found by if no peer is named.
-    first: Option<Multiaddr>,
-    callers: BTreeSet<DialId>,
+    pub(super) first: Option<Multiaddr>,
+    pub(super) callers: BTreeSet<DialId>,
     pub(super) targets: Vec<Target>,
     /// Attempts and lookups under way.
     busy: u32,
     pub(super) lookups: u32,
-    failures: Vec<AddressFailure>,
+    pub(super) failures: Vec<AddressFailure>,
     ignore_backoff: bool,
 }
 
@@ -120,15 +119,15 @@ impl Job {
 /// All jobs.
 #[derive(Debug)]
 pub(in crate::swarm) struct Jobs {
-    jobs: BTreeMap<u64, Job>,
+    pub(super) jobs: BTreeMap<u64, Job>,
     jobs_created: u64,
-    callers: BTreeMap<DialId, Waiting>,
+    pub(super) callers: BTreeMap<DialId, Waiting>,
     dials_created: u64,
-    by_peer: KeyedMap<PeerId, u64>,
-    by_address: BTreeMap<Multiaddr, u64>,
+    pub(super) by_peer: KeyedMap<PeerId, u64>,
+    pub(super) by_address: BTreeMap<Multiaddr, u64>,
     /// Jobs that wait for attempts of others to end, because there are too many or they try the same address; first come
     /// first served.
-    starved: BTreeSet<u64>,
+    pub(super) starved: BTreeSet<u64>,
     /// Lookups under way: whose, and for which target.
     pub(super) lookups: BTreeMap<ResolveId, (u64, usize)>,
     pub(super) lookups_created: u64,
@@ -163,7 +162,7 @@ impl Jobs {
     }
 
     /// Jobs without a peer that are still to try this address, and would take this peer there.
-    fn waiting_for(&self, address: &Multiaddr, peer: PeerId) -> Vec<u64> {
+    pub(super) fn waiting_for(&self, address: &Multiaddr, peer: PeerId) -> Vec<u64> {
         let waits = |target: &Target| {
             matches!(target.state, TargetState::Waiting(_))
                 && target.address == *address
@@ -510,7 +509,7 @@ impl State {
     }
 
     /// Stops what the host or a connection is doing for an attempt.
-    fn abandon(&mut self, attempt: AttemptId, reason: ConnectionError) {
+    pub(super) fn abandon(&mut self, attempt: AttemptId, reason: ConnectionError) {
         let connection = self
             .attempts
             .attempts
@@ -536,135 +535,8 @@ impl State {
         }
     }
 
-    /// A connection is up: whoever waits for its peer is answered.
-    pub(in crate::swarm) fn answer_dials(
-        &mut self,
-        connection: ConnectionId,
-        peer: PeerId,
-        attempt: Option<AttemptId>,
-    ) {
-        let known = attempt.and_then(|attempt| {
-            self.timers.clear(Timer::Attempt(attempt));
-            self.attempts.attempts.remove(&attempt)
-        });
-        if let Some((number, index)) = known.as_ref().and_then(|known| known.job) {
-            if let Some(job) = self.jobs.get_mut(number) {
-                job.done(index);
-            }
-            self.answer_job(number, connection, peer, true);
-            self.end_job(number, false);
-        }
-        if let Some(known) = known {
-            // Those who waited for whoever is at that address have it.
-            for number in self.jobs.waiting_for(&known.address, peer) {
-                self.answer_job(number, connection, peer, true);
-                self.end_job(number, false);
-            }
-        }
-        if let Some(number) = self.jobs.of_peer(&peer) {
-            self.answer_job(number, connection, peer, false);
-            let done = self
-                .jobs
-                .get_mut(number)
-                .is_some_and(|job| job.callers.is_empty());
-            if done {
-                // The peer may count on a connection that is nearly there: those are kept.
-                self.end_job(number, true);
-            }
-        }
-        self.feed_starved();
-    }
-
-    /// Answers the callers that this connection satisfies.
-    fn answer_job(&mut self, number: u64, connection: ConnectionId, peer: PeerId, dialed: bool) {
-        let Some(job) = self.jobs.jobs.get_mut(&number) else {
-            return;
-        };
-        let (jobs, mut answered) = (&self.jobs.callers, Vec::new());
-        job.callers.retain(|dial| {
-            let any = jobs
-                .get(dial)
-                .is_some_and(|waiting| waiting.condition == DialCondition::IfDisconnected);
-            let satisfied = dialed || any;
-            if satisfied {
-                answered.push(*dial);
-            }
-            !satisfied
-        });
-        for dial in answered {
-            self.timers.clear(Timer::Caller(dial));
-            if let Some(waiting) = self.jobs.callers.remove(&dial) {
-                self.tell_dialed(dial, waiting.caller, connection, peer);
-            }
-        }
-    }
-
-    /// Forgets a job and stops its attempts; those in their handshake may be kept to become connections.
-    fn end_job(&mut self, number: u64, keep_handshakes: bool) -> Option<Job> {
-        let job = self.jobs.jobs.remove(&number)?;
-        if let Some(peer) = &job.peer {
-            self.jobs.by_peer.remove(peer);
-        }
-        if let Some(first) = &job.first {
-            self.jobs.by_address.remove(first);
-        }
-        self.jobs.starved.remove(&number);
-        self.timers.clear(Timer::Job(number));
-        let (timers, actions) = (&mut self.timers, &mut self.actions);
-        self.jobs.lookups.retain(|lookup, (owner, _)| {
-            if *owner == number {
-                timers.clear(Timer::Lookup(*lookup));
-                // The host need not look up what nobody waits for.
-                actions.retain(
-                    |action| !matches!(action, Action::Resolve { lookup: other, .. } if other == lookup),
-                );
-            }
-            *owner != number
-        });
-        let attempts = self.attempts.attempts.iter_mut();
-        let mut own: Vec<AttemptId> = Vec::new();
-        for (attempt, known) in attempts {
-            if known.job.is_some_and(|(owner, _)| owner == number) {
-                known.job = None;
-                if !(keep_handshakes && known.connection.is_some()) {
-                    own.push(*attempt);
-                }
-            }
-        }
-        for attempt in own {
-            self.abandon(attempt, ConnectionError::Closed);
-            self.timers.clear(Timer::Attempt(attempt));
-            self.attempts.attempts.remove(&attempt);
-        }
-        Some(job)
-    }
-
-    /// Every address has failed.
-    fn fail_job(&mut self, number: u64) {
-        if let Some(job) = self.end_job(number, false) {
-            let error = DialError::AllFailed {
-                failures: job.failures,
-            };
-            self.tell_all_failed(job.callers, job.peer, &error);
-        }
-    }
-
-    fn tell_all_failed(
-        &mut self,
-        callers: BTreeSet<DialId>,
-        peer: Option<PeerId>,
-        error: &DialError,
-    ) {
-        for dial in callers {
-            self.timers.clear(Timer::Caller(dial));
-            if let Some(waiting) = self.jobs.callers.remove(&dial) {
-                self.tell_dial_failed(dial, waiting.caller, peer, error.clone());
-            }
-        }
-    }
-
     /// Gives attempts to those who wait for them.
-    fn feed_starved(&mut self) {
+    pub(super) fn feed_starved(&mut self) {
         let max = usize::try_from(self.config.dial.max_attempts)
             .unwrap_or(usize::MAX)
             .max(1);
@@ -673,113 +545,6 @@ impl State {
                 self.pump_job(number);
             } else if self.jobs.jobs.contains_key(&number) {
                 self.jobs.starved.insert(number);
-            }
-        }
-    }
-
-    pub(in crate::swarm) fn caller_timed_out(&mut self, dial: DialId) {
-        let Some(waiting) = self.jobs.callers.remove(&dial) else {
-            return;
-        };
-        let (mut failures, mut peer) = (Vec::new(), None);
-        if let Some(job) = self.jobs.get_mut(waiting.job) {
-            (failures, peer) = (job.failures.clone(), job.peer);
-        }
-        self.leave_job(waiting.job, dial);
-        self.tell_dial_failed(dial, waiting.caller, peer, DialError::TimedOut { failures });
-    }
-
-    /// A caller gives up; nothing more is said to it. Returns whether there was such a caller.
-    pub(in crate::swarm) fn cancel_dial(&mut self, dial: DialId, caller: Caller) -> bool {
-        if self
-            .jobs
-            .callers
-            .get(&dial)
-            .is_none_or(|waiting| waiting.caller != caller)
-        {
-            return false;
-        }
-        let Some(waiting) = self.jobs.callers.remove(&dial) else {
-            return false;
-        };
-        self.timers.clear(Timer::Caller(dial));
-        if waiting.caller == Caller::Host {
-            self.events.release(1);
-        }
-        self.leave_job(waiting.job, dial);
-        true
-    }
-
-    /// Takes a caller out of its job; the last one ends it.
-    fn leave_job(&mut self, number: u64, dial: DialId) {
-        let Some(job) = self.jobs.get_mut(number) else {
-            return;
-        };
-        job.callers.remove(&dial);
-        if job.callers.is_empty() {
-            self.end_job(number, false);
-            self.feed_starved();
-        }
-    }
-
-    /// Ends every dial.
-    pub(in crate::swarm) fn end_all_dials(&mut self, error: &DialError) {
-        for number in self.jobs.ids() {
-            self.end_dials(number, error);
-        }
-        let orphans: Vec<AttemptId> = self.attempts.attempts.keys().copied().collect();
-        for attempt in orphans {
-            self.abandon(attempt, ConnectionError::Shutdown);
-            self.timers.clear(Timer::Attempt(attempt));
-            self.attempts.attempts.remove(&attempt);
-        }
-    }
-
-    /// Ends one job for a reason that lies with this node.
-    pub(in crate::swarm) fn end_dials(&mut self, number: u64, error: &DialError) {
-        if let Some(job) = self.end_job(number, false) {
-            self.tell_all_failed(job.callers, job.peer, error);
-            self.feed_starved();
-        }
-    }
-
-    fn tell_dialed(
-        &mut self,
-        dial: DialId,
-        caller: Caller,
-        connection: ConnectionId,
-        peer: PeerId,
-    ) {
-        match caller {
-            Caller::Host => self.events.push_reserved(Notice::Dialed {
-                dial,
-                connection,
-                peer,
-            }),
-            Caller::Protocol(slot) => self.deliver(
-                slot,
-                Targeted::Dialed {
-                    dial,
-                    connection,
-                    peer,
-                },
-            ),
-        }
-    }
-
-    fn tell_dial_failed(
-        &mut self,
-        dial: DialId,
-        caller: Caller,
-        peer: Option<PeerId>,
-        error: DialError,
-    ) {
-        match caller {
-            Caller::Host => self
-                .events
-                .push_reserved(Notice::DialFailed { dial, peer, error }),
-            Caller::Protocol(slot) => {
-                self.deliver(slot, Targeted::DialFailed { dial, peer, error })
             }
         }
     }

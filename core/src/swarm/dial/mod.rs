@@ -16,6 +16,7 @@ mod attempts;
 mod backoff;
 mod job;
 mod options;
+mod outcome;
 mod rank;
 mod resolve;
 
