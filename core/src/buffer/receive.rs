@@ -476,6 +476,29 @@ impl ReceiveQueue {
         Some((whole, Loan { allocation, len }))
     }
 
+    /// Makes what was lent the front of the queue again, behind a copy of `prefix`.
+    pub fn put_back(&mut self, prefix: &[u8], bytes: Bytes, loan: Loan, held: &mut HeldMemory) {
+        let count = prefix.len().saturating_add(bytes.len());
+        if count == 0 {
+            return held.end_loan(loan);
+        }
+        let pieces = self.pieces.get_or_insert_with(|| held.spare.take());
+        pieces.len = pieces.len.saturating_add(count);
+        if bytes.is_empty() {
+            held.end_loan(loan);
+        } else {
+            pieces.chunks.push_front(Chunk {
+                bytes,
+                allocation: loan.allocation,
+            });
+        }
+        if !prefix.is_empty() {
+            held.add(prefix.len());
+            let prefix = Bytes::copy_from_slice(prefix);
+            pieces.chunks.push_front(Chunk::own(prefix));
+        }
+    }
+
     /// The front of the queue as one slice of at least `min(wanted, len)` bytes.
     pub fn peek(&mut self, wanted: usize, held: &mut HeldMemory) -> &[u8] {
         let wanted = wanted.min(self.len());
@@ -617,6 +640,7 @@ mod tests {
         Lend(usize),
         LendWhole(usize),
         EndLoan(usize),
+        PutBack,
     }
 
     fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -632,6 +656,7 @@ mod tests {
             (1usize..4000).prop_map(Op::Lend),
             size().prop_map(Op::LendWhole),
             (0usize..4).prop_map(Op::EndLoan),
+            Just(Op::PutBack),
         ];
         prop::collection::vec(op, 0..60)
     }
@@ -712,6 +737,14 @@ mod tests {
                         if let Some((piece, loan)) = piece {
                             prop_assert_eq!(&piece[..], &model.drain(..piece.len()).collect::<Vec<_>>()[..]);
                             lent.push((piece, loan));
+                        }
+                    }
+                    Op::PutBack => {
+                        if let Some((piece, loan)) = lent.pop() {
+                            for byte in b"ab".iter().chain(&piece).rev() {
+                                model.push_front(*byte);
+                            }
+                            queue.put_back(b"ab", piece, loan, &mut held);
                         }
                     }
                     Op::EndLoan(which) => {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     mux::{code, yamux::GoAway},
     time::Instant,
+    wire::varint,
 };
 use bytes::Bytes;
 
@@ -74,9 +75,12 @@ impl Connection {
                 self.consumed(stream);
                 self.note_command();
             }
-            Message::HandOver { stream } => {
+            Message::HandOver {
+                stream,
+                had_message,
+            } => {
                 if let Some(place) = self.place_of(stream) {
-                    self.hand_over(place);
+                    self.hand_over(place, had_message);
                 }
                 self.note_command();
             }
@@ -112,17 +116,37 @@ impl Connection {
         self.note_sent(len, queued);
     }
 
-    fn hand_over(&mut self, place: usize) {
+    /// The host gets the stream with all bytes that its protocol has not had: the message on its way, too.
+    fn hand_over(&mut self, place: usize, had_message: bool) {
         let Some(stream) = self.session.stream_mut(place) else {
             return;
         };
         let extra = &mut stream.extra;
+        let (id, kind) = (extra.id, extra.kind);
         extra.owner = StreamOwner::Host;
         extra.kind = StreamKind::Raw;
         extra.read_interest = true;
-        let (id, loan) = (extra.id, extra.loan.take());
-        if let Some(loan) = loan {
-            self.outlived_by_message(id, *loan);
+        if core::mem::take(&mut extra.undelivered)
+            && !had_message
+            && let StreamKind::ToEnd { .. } = kind
+        {
+            extra.end_seen = false;
+        }
+        if let Some(lent) = extra.lent.take() {
+            if had_message {
+                self.session.end_loan(lent.loan);
+            } else {
+                self.scratch.clear();
+                if let StreamKind::Framed { .. } = kind {
+                    let len = u64::try_from(lent.bytes.len()).unwrap_or(u64::MAX);
+                    varint::encode(len, &mut self.scratch);
+                }
+                self.messages.retain(|message| {
+                    !matches!(&message.0, ToSwarmMessage::Data { stream, .. } if *stream == id)
+                });
+                self.session
+                    .put_back(place, &self.scratch, lent.bytes, lent.loan);
+            }
         }
         self.session.set_metered(place, false);
         self.events

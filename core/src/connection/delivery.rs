@@ -5,6 +5,7 @@ use super::{
     error::StreamError,
     id::StreamId,
     message::ToSwarmMessage,
+    streams::Lent,
     table::{StreamKind, StreamOwner},
 };
 use crate::{
@@ -46,8 +47,8 @@ impl Connection {
         let Some(stream) = self.session.stream(place) else {
             return Holding::Nothing;
         };
-        if let Some(loan) = &stream.extra.loan {
-            return Holding::Readable(loan.len());
+        if let Some(lent) = &stream.extra.lent {
+            return Holding::Readable(lent.loan.len());
         }
         let readable = stream.readable();
         if readable == 0 || stream.extra.is_negotiating() {
@@ -159,19 +160,20 @@ impl Connection {
         let (piece, loan) = self.session.lend(place, count, whole)?;
         self.end_loan(place);
         if let Some(stream) = self.session.stream_mut(place) {
-            stream.extra.loan = Some(Box::new(loan));
+            let bytes = piece.clone();
+            stream.extra.lent = Some(Box::new(Lent { bytes, loan }));
         }
         Some(piece)
     }
 
     /// What a protocol was given of a stream is not charged any more.
     pub(super) fn end_loan(&mut self, place: usize) {
-        if let Some(loan) = self
+        if let Some(lent) = self
             .session
             .stream_mut(place)
-            .and_then(|stream| stream.extra.loan.take())
+            .and_then(|stream| stream.extra.lent.take())
         {
-            self.session.end_loan(*loan);
+            self.session.end_loan(lent.loan);
         }
     }
 

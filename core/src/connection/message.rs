@@ -149,7 +149,12 @@ pub(crate) enum ToConnectionMessage {
     /// The last data of this stream was taken.
     Consumed { stream: StreamId },
     /// From now on the host owns this stream.
-    HandOver { stream: StreamId },
+    HandOver {
+        stream: StreamId,
+        /// The protocol has handled the last message, which was not reported as consumed. Otherwise a message on its way is
+        /// lost there, and the host gets it.
+        had_message: bool,
+    },
     /// More of the node-wide resources. An empty lease is a refusal.
     Lease(Lease),
     /// Whether somebody wants this connection open although it is idle.

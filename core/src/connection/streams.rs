@@ -79,6 +79,13 @@ struct Early {
     stop: bool,
 }
 
+/// A message on its way to a protocol: should the stream be handed over meanwhile, the host gets it.
+#[derive(Debug)]
+pub(super) struct Lent {
+    pub(super) bytes: Bytes,
+    pub(super) loan: Loan,
+}
+
 /// What the connection keeps with each stream. Kept small: a node may have very many of them, and most are idle.
 #[derive(Debug)]
 pub(super) struct StreamExtra {
@@ -106,8 +113,8 @@ pub(super) struct StreamExtra {
     pub(super) detached: bool,
     /// A message is on its way to the swarm and not yet consumed.
     pub(super) undelivered: bool,
-    /// The charge for that message.
-    pub(super) loan: Option<Box<Loan>>,
+    /// That message.
+    pub(super) lent: Option<Box<Lent>>,
     pub(super) remote_end_reported: bool,
 }
 
@@ -134,7 +141,7 @@ impl Default for StreamExtra {
             end_seen: false,
             detached: false,
             undelivered: false,
-            loan: None,
+            lent: None,
             remote_end_reported: false,
         }
     }
@@ -262,8 +269,8 @@ impl Connection {
         };
         self.stream_deadlines.remove(&(extra.deadline, place));
         self.blocked.remove(&place);
-        if let Some(loan) = extra.loan {
-            self.outlived_by_message(extra.id, *loan);
+        if let Some(lent) = extra.lent {
+            self.outlived_by_message(extra.id, lent.loan);
         }
         let early = extra.negotiation.early_bytes();
         self.early_bytes = self.early_bytes.saturating_sub(early);

@@ -36,6 +36,17 @@ pub(super) enum Phase {
     Down,
 }
 
+/// Where the last message of a stream stands. Its connection sends no other before it is consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MessageState {
+    /// Consumed, or none came.
+    Consumed,
+    /// It waits for its protocol.
+    Waiting,
+    /// The protocol has had it, or has it now; its successor has not been asked for.
+    Handled,
+}
+
 /// A stream owned by a protocol.
 #[derive(Debug)]
 pub(super) struct StreamState {
@@ -46,8 +57,7 @@ pub(super) struct StreamState {
     pub(super) finished: bool,
     /// The protocol wants no more messages for now.
     pub(super) paused: bool,
-    /// A message was delivered whose successor has not been asked for.
-    pub(super) unconsumed: bool,
+    pub(super) message: MessageState,
     /// A message was refused for want of room.
     pub(super) blocked: bool,
 }

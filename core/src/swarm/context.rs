@@ -2,7 +2,7 @@
 
 use super::{
     address_book::AddressSource,
-    connections::{Entry, StreamState},
+    connections::{Entry, MessageState, StreamState},
     dial::{Caller, DialError, DialId, DialOptions},
     error::{AcceptError, OpenStreamError, SendError},
     event_queue::Notice,
@@ -270,7 +270,7 @@ impl<'a, E> Context<'a, E> {
             kind,
             finished: false,
             paused: false,
-            unconsumed: false,
+            message: MessageState::Consumed,
             blocked: false,
         };
         entry.streams.insert(stream, state);
@@ -363,11 +363,16 @@ impl<'a, E> Context<'a, E> {
         self.give_up(stream, message)
     }
 
-    /// Gives a stream, with what was received and not yet delivered, to the host: it appears as an event on its
-    /// connection. Nothing more is told about it here. Returns whether there was such a stream.
+    /// Gives a stream to the host, where it appears as an event on its connection, as a stream of plain bytes: those of
+    /// everything received that this protocol has not handled. (A message being handled is not among them.) Nothing more is
+    /// told about it here. Returns whether there was such a stream.
     pub fn hand_over(&mut self, stream: StreamRef) -> bool {
+        let Some(state) = self.stream_mut(stream) else {
+            return false;
+        };
         let message = ToConnectionMessage::HandOver {
             stream: stream.stream,
+            had_message: state.message == MessageState::Handled,
         };
         self.give_up(stream, message)
     }

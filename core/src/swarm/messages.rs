@@ -1,7 +1,7 @@
 //! What connections say.
 
 use super::{
-    connections::{Phase, StreamState},
+    connections::{MessageState, Phase, StreamState},
     protocol::StreamRef,
     state::{State, Targeted},
 };
@@ -37,7 +37,7 @@ impl State {
             }
             ToSwarmMessage::Data { stream, bytes } => {
                 self.about_stream(id, stream, |stream, state| {
-                    state.unconsumed = true;
+                    state.message = MessageState::Waiting;
                     Some(Targeted::Message { stream, bytes })
                 })
             }
@@ -103,7 +103,7 @@ impl State {
             kind,
             finished: false,
             paused: false,
-            unconsumed: false,
+            message: MessageState::Consumed,
             blocked: false,
         };
         entry.streams.insert(stream, state);
@@ -190,14 +190,22 @@ impl State {
         }
     }
 
+    /// A protocol is about to be given a message.
+    pub(super) fn handling(&mut self, stream: StreamRef) {
+        let entry = self.connections.get_mut(stream.connection);
+        if let Some(state) = entry.and_then(|entry| entry.streams.get_mut(&stream.stream)) {
+            state.message = MessageState::Handled;
+        }
+    }
+
     /// A message was handled by its protocol: the next may come, unless the protocol paused.
     pub(super) fn consumed(&mut self, stream: StreamRef) {
         let entry = self.connections.get_mut(stream.connection);
         let Some(state) = entry.and_then(|entry| entry.streams.get_mut(&stream.stream)) else {
             return;
         };
-        if state.unconsumed && !state.paused {
-            state.unconsumed = false;
+        if state.message == MessageState::Handled && !state.paused {
+            state.message = MessageState::Consumed;
             let message = ToConnectionMessage::Consumed {
                 stream: stream.stream,
             };

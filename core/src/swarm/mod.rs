@@ -560,6 +560,8 @@ impl<P: Protocol> Swarm<P> {
             let mut cx = Context::new(&mut self.state, &mut emit);
             match delivery {
                 Delivery::One(slot, Targeted::Message { stream, bytes }) => {
+                    self.state.handling(stream);
+                    let mut cx = Context::new(&mut self.state, &mut emit);
                     self.protocols
                         .handle(slot, Input::Message { stream, bytes }, &mut cx);
                     self.state.consumed(stream);

@@ -507,6 +507,18 @@ impl<X> Session<X> {
         Some((piece, loan))
     }
 
+    /// Makes what was lent the first to be read again, behind `prefix`, which was part of the stream before it.
+    pub fn put_back(&mut self, place: usize, prefix: &[u8], bytes: Bytes, loan: Loan) {
+        let Some(stream) = self.streams.get_mut(place) else {
+            return self.held.end_loan(loan);
+        };
+        let count = prefix.len().saturating_add(bytes.len());
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        // It was read once, and will be again.
+        stream.credited = stream.credited.saturating_add(count);
+        stream.queue.put_back(prefix, bytes, loan, &mut self.held);
+    }
+
     /// What was lent is not held any more.
     pub fn end_loan(&mut self, loan: Loan) {
         self.held.end_loan(loan);
