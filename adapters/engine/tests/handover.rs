@@ -1,6 +1,14 @@
 //! Streams that a protocol hands over to its host: no byte is lost, and none comes twice, whenever that happens.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
-#[allow(clippy::arithmetic_side_effects, clippy::unwrap_used)]
 mod common;
 
 use bytes::Bytes;
