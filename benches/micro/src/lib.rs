@@ -1,4 +1,6 @@
-//! Two connections that pass bytes by hand: no socket, no task, no virtual network between what is measured.
+//! Two connections, or two nodes, that pass bytes by hand: no socket, no task, no virtual network between what is measured.
+
+pub mod hosts;
 
 use bytes::Bytes;
 use drywire::{

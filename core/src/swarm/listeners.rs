@@ -241,6 +241,37 @@ mod tests {
         assert!(!listeners.is_own(&address("/ip4/127.0.0.1/tcp/4001")));
     }
 
+    /// Fails if any number of interfaces is remembered, and if a listener may be bound to any number of addresses.
+    #[test]
+    fn interfaces_and_bound_addresses_are_bounded() {
+        let interfaces = |count: u32| -> Vec<IpAddr> {
+            let ips = (0..count).map(|number| 0x0a00_0000 | number);
+            ips.map(|ip| core::net::Ipv4Addr::from(ip).into()).collect()
+        };
+        let mut listeners = Listeners::default();
+        let first = listeners.insert();
+        assert!(listeners.bind(first, &address("/ip4/0.0.0.0/tcp/4001")));
+        listeners.set_interfaces(interfaces(64));
+        assert!(listeners.refresh());
+        assert_eq!(listeners.addresses().len(), 64);
+        assert_eq!(
+            listeners.addresses()[63],
+            address("/ip4/10.0.0.63/tcp/4001")
+        );
+        listeners.set_interfaces(interfaces(1000));
+        assert!(!listeners.refresh(), "the first 64 are used");
+
+        let second = listeners.insert();
+        let bound = (0..200)
+            .map(|port| address(&std::format!("/ip4/192.0.2.1/tcp/{port}")))
+            .filter(|address| listeners.bind(second, address));
+        assert_eq!(bound.count(), 64);
+        listeners.refresh();
+        assert_eq!(listeners.addresses().len(), 128);
+        assert!(listeners.unbind(second, &address("/ip4/192.0.2.1/tcp/0")));
+        assert!(listeners.bind(second, &address("/ip4/192.0.2.1/tcp/199")));
+    }
+
     #[test]
     fn external_addresses_are_bounded() {
         let mut listeners = Listeners::default();

@@ -366,6 +366,16 @@ const FURTHER: &[(&str, &[Test])] = &[
         ],
     ),
     (
+        "identify: pushes under way at once",
+        &[
+            Beside(TELLING, "pushes_under_way_are_few_and_reach_everybody"),
+            Beside(
+                TELLING,
+                "changes_are_pushed_to_those_who_were_told_something_older",
+            ),
+        ],
+    ),
+    (
         "swarm: the length of addresses others tell, and of all together",
         &[
             Here("limits", "long_addresses_are_not_remembered"),
@@ -408,6 +418,30 @@ const FURTHER: &[(&str, &[Test])] = &[
             Beside(DIALING, "attempts_are_bounded_for_one_peer_and_for_all"),
             Beside(DIALING, "names_are_looked_up_within_limits"),
             Beside(DIALING, "names_may_not_lead_on_for_ever"),
+        ],
+    ),
+    (
+        "swarm: entries of a resolver's answer",
+        &[Beside(
+            "core/src/swarm/dial/resolve.rs",
+            "few_entries_of_an_answer_are_taken",
+        )],
+    ),
+    (
+        "swarm: addresses of interfaces, bound and external addresses",
+        &[
+            Beside(LISTENERS, "interfaces_and_bound_addresses_are_bounded"),
+            Beside(LISTENERS, "external_addresses_are_bounded"),
+        ],
+    ),
+    (
+        "engine: messages of one connection on their way to the swarm",
+        &[
+            Beside(
+                STARVED,
+                "messages_on_their_way_to_a_starved_swarm_are_bounded",
+            ),
+            Beside(STARVED, "a_driver_goes_on_when_the_swarm_has_caught_up"),
         ],
     ),
     (
@@ -628,10 +662,13 @@ const DIALING: &str = "core/src/swarm/tests/dialing.rs";
 const HEAP: &str = "tests/tests/heap.rs";
 const IDENTIFY: &str = "core/src/protocol/identify/tests.rs";
 const IDENTITY: &str = "core/src/identity/tests.rs";
+const LISTENERS: &str = "core/src/swarm/listeners.rs";
 const MULTISTREAM: &str = "core/src/multistream/tests.rs";
 const NOISE: &str = "core/src/security/noise/tests/adversary.rs";
 const RECORD: &str = "core/src/record/tests.rs";
 const SOURCES: &str = "core/src/swarm/sources.rs";
+const STARVED: &str = "adapters/engine/tests/starved.rs";
+const TELLING: &str = "core/src/protocol/identify/tests/telling.rs";
 const YAMUX: &str = "core/src/mux/yamux/tests.rs";
 
 impl Test {

@@ -177,6 +177,38 @@ mod tests {
         );
     }
 
+    /// The first 16 that can be used count, whatever stands between them.
+    ///
+    /// Fails if any number is taken of an answer of addresses, or of one of records.
+    #[test]
+    fn few_entries_of_an_answer_are_taken() {
+        let (a, b) = peers();
+        let numbers = || (0..200u32).map(|number| 0x0a00_0000 | number);
+        let ip = |number: u32| core::net::Ipv4Addr::from(number);
+        let expected: Vec<_> = numbers()
+            .take(16)
+            .map(|number| address(&std::format!("/ip4/{}/tcp/1", ip(number))))
+            .collect();
+
+        let six: core::net::IpAddr = "2001:db8::1".parse().unwrap();
+        let ips = Resolved::Addresses(
+            numbers()
+                .flat_map(|number| [six, ip(number).into()])
+                .collect(),
+        );
+        let found = read_answer(&address("/dns4/example.org/tcp/1"), None, ips);
+        assert_eq!(found, expected);
+
+        let records = numbers().flat_map(|number| {
+            let of = |peer| std::format!("dnsaddr=/ip4/{}/tcp/1/p2p/{peer}", ip(number));
+            ["v=spf1".to_string(), of(b), of(a)]
+        });
+        let records = Resolved::Text(records.collect());
+        let found = read_answer(&address("/dnsaddr/example.org"), Some(a), records);
+        let found: Vec<_> = found.iter().map(Multiaddr::without_peer_id).collect();
+        assert_eq!(found, expected);
+    }
+
     #[test]
     fn dnsaddr_records_are_selected_by_peer_and_by_what_follows() {
         let (a, b) = peers();

@@ -150,6 +150,61 @@ fn changes_are_pushed_to_those_who_were_told_something_older() {
     );
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// However pushes end, there are 32 under way at once and no more, and everybody is pushed to once.
+    ///
+    /// Fails if any number may be under way, or if some way to end makes no room for the next one.
+    #[test]
+    fn pushes_under_way_are_few_and_reach_everybody(endings in prop::collection::vec(0u8..6, 100)) {
+        let mut bench = Bench::new(Identify::default());
+        bench.wait(Duration::from_secs(1));
+        let connections: Vec<_> = (0..100)
+            .map(|number| bench.connect(number, "/memory/1", Direction::Inbound))
+            .collect();
+        for connection in &connections {
+            bench.inbound(*connection, PROTOCOL);
+        }
+        bench.told();
+        bench.swarm.add_external_address(bench.now, &address("/ip4/8.8.4.4/tcp/1"));
+        bench.wait(Duration::from_millis(200));
+        let (mut under_way, mut pushed) = (Vec::new(), Vec::new());
+        for ending in endings {
+            for (connection, stream, name) in bench.opened() {
+                prop_assert_eq!(name, PUSH_PROTOCOL);
+                pushed.push(connection);
+                under_way.push((connection, stream));
+            }
+            let ended = pushed.len() - under_way.len();
+            prop_assert_eq!(under_way.len(), 32.min(100 - ended));
+            prop_assert_eq!(bench.swarm.protocols().pushes, under_way.len());
+            if under_way.is_empty() {
+                break;
+            }
+            let (connection, stream) = under_way[ended % under_way.len()];
+            let failed = |error| StreamEnd::Failed(error);
+            match ending {
+                0 => bench.ended(connection, stream, StreamEnd::Finished),
+                1 => bench.ended(connection, stream, failed(StreamError::ResetByPeer(0))),
+                2 => bench.ended(connection, stream, failed(StreamError::UnsupportedProtocol)),
+                3 => bench.ended(connection, stream, failed(StreamError::NegotiationTimeout)),
+                4 => bench.close(connection),
+                _ => {
+                    // Nobody takes what is pushed.
+                    bench.wait(Duration::from_secs(10));
+                    under_way.clear();
+                }
+            }
+            under_way.retain(|(other, _)| *other != connection);
+            bench.events();
+        }
+        prop_assert_eq!(under_way.len(), 0);
+        prop_assert_eq!(bench.swarm.protocols().pushes, 0);
+        prop_assert_eq!(pushed, connections);
+    }
+}
+
 #[test]
 fn pushes_can_be_turned_off() {
     let mut peer_ = Peer::with(
