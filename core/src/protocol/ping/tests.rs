@@ -150,7 +150,7 @@ fn wrong_answers_and_ended_streams_are_failures() {
     }
 }
 
-/// Fails when such an end is a failure like others.
+/// Fails when only the end of the connection itself is taken so.
 #[test]
 fn a_connection_that_is_ending_is_no_failure_of_a_ping() {
     let mut bench = Bench::new(Ping::default());
