@@ -1,8 +1,12 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use drywire::multiaddr::Multiaddr;
-use std::{path::PathBuf, time::Duration};
+use drywire::multiaddr::{self, Multiaddr};
+use std::{
+    num::{IntErrorKind, ParseIntError},
+    path::PathBuf,
+    time::Duration,
+};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -49,13 +53,13 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct NodeOptions {
     /// Where to listen, for example /ip4/0.0.0.0/tcp/4001; may be given several times
-    #[arg(long, value_name = "MULTIADDR", num_args = 1.., default_values = ["/ip4/127.0.0.1/tcp/0"])]
+    #[arg(long, value_name = "MULTIADDR", num_args = 1.., default_values = ["/ip4/127.0.0.1/tcp/0"], value_parser = address)]
     pub(crate) listen: Vec<Multiaddr>,
     /// The identity, as made by `drywire key new`; without it the node gets a new one
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// Peers to connect to, with their /p2p/ part
-    #[arg(long, value_name = "MULTIADDR", num_args = 1..)]
+    #[arg(long, value_name = "MULTIADDR", num_args = 1.., value_parser = address)]
     pub(crate) bootstrap: Vec<Multiaddr>,
     /// Serve /perf/1.0.0: anybody may make this node send and receive at full speed
     #[arg(long)]
@@ -66,13 +70,13 @@ pub(crate) struct NodeOptions {
 #[derive(Debug, Args)]
 pub(crate) struct PeerOptions {
     /// The peer's address, for example /ip4/192.0.2.1/tcp/4001/p2p/12D3..
-    #[arg(value_name = "MULTIADDR")]
+    #[arg(value_name = "MULTIADDR", value_parser = address)]
     pub(crate) address: Multiaddr,
     /// The own identity; without it a new one is used
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
     /// How long to wait for the connection and for each answer
-    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "20", value_parser = seconds)]
     pub(crate) timeout: Duration,
 }
 
@@ -81,10 +85,10 @@ pub(crate) struct PingOptions {
     #[command(flatten)]
     pub(crate) peer: PeerOptions,
     /// How many pings to send; 0 for no end
-    #[arg(long, short = 'n', default_value_t = 5)]
+    #[arg(long, short = 'n', default_value_t = 5, allow_negative_numbers = true, value_parser = whole)]
     pub(crate) count: u64,
     /// How long to wait between them
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "1", value_parser = seconds)]
     pub(crate) interval: Duration,
 }
 
@@ -103,7 +107,7 @@ pub(crate) struct EchoOptions {
     #[arg(long, value_name = "TEXT", conflicts_with = "size")]
     pub(crate) data: Option<String>,
     /// Send so many bytes; K, M and G stand for KiB, MiB and GiB
-    #[arg(long, value_name = "BYTES", value_parser = size)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = size)]
     pub(crate) size: Option<u64>,
 }
 
@@ -112,10 +116,10 @@ pub(crate) struct PerfOptions {
     #[command(flatten)]
     pub(crate) peer: PeerOptions,
     /// Bytes to send; K, M and G stand for KiB, MiB and GiB
-    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value = "0", value_parser = size)]
     pub(crate) upload: u64,
     /// Bytes to receive
-    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value = "0", value_parser = size)]
     pub(crate) download: u64,
 }
 
@@ -133,11 +137,37 @@ pub(crate) enum KeyCommand {
     },
 }
 
+fn address(text: &str) -> Result<Multiaddr, String> {
+    text.parse().map_err(|error| match error {
+        multiaddr::Error::Empty | multiaddr::Error::NoLeadingSlash => {
+            format!("{error}; one looks like /ip4/192.0.2.1/tcp/4001")
+        }
+        multiaddr::Error::UnknownName(name) if name.is_empty() => {
+            "nothing follows a '/' of the address; one looks like /ip4/192.0.2.1/tcp/4001"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    })
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+        .ok()
+        .filter(|seconds: &f64| !seconds.is_nan())
+        .ok_or("not a number of seconds")?;
+    if seconds < 0.0 {
+        return Err("a time cannot be negative".to_owned());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| "too large".to_owned())
+}
+
+fn whole(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|error: ParseIntError| match error.kind() {
+            IntErrorKind::PosOverflow => "too large".to_owned(),
+            _ => "not a whole number".to_owned(),
+        })
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -145,9 +175,12 @@ fn size(text: &str) -> Result<u64, String> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(split).unwrap_or((text, ""));
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "not a number of bytes".to_owned())?;
+    if digits.is_empty() {
+        return Err("not a number of bytes".to_owned());
+    }
+    if unit.starts_with(['.', ',']) {
+        return Err("not a whole number; a smaller unit helps, as in 1536K for 1.5M".to_owned());
+    }
     let unit: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
         "k" | "kib" => 1 << 10,
@@ -155,7 +188,7 @@ fn size(text: &str) -> Result<u64, String> {
         "g" | "gib" => 1 << 30,
         other => return Err(format!("unknown unit {other:?}, use K, M or G")),
     };
-    number
+    whole(digits)?
         .checked_mul(unit)
         .ok_or_else(|| "too large".to_owned())
 }
@@ -178,6 +211,46 @@ mod tests {
         for bad in ["", "K", "1T", "-1", "99999999999G", "1.5M"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    /// Each fails when its own words are not said.
+    #[test]
+    fn what_a_value_should_be_is_told() {
+        for (text, told) in [
+            ("99999999999999999999", "too large"),
+            ("18014398509481984K", "too large"),
+            ("1.5M", "smaller unit"),
+            ("many", "not a number of bytes"),
+            ("-1", "not a number of bytes"),
+            ("3T", "unknown unit"),
+        ] {
+            let error = size(text).unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+        for (text, told) in [
+            ("nan", "not a number of seconds"),
+            ("NaN", "not a number of seconds"),
+            ("soon", "not a number of seconds"),
+            ("inf", "too large"),
+            ("1e300", "too large"),
+            ("-1", "cannot be negative"),
+            ("-inf", "cannot be negative"),
+        ] {
+            assert!(seconds(text).unwrap_err().contains(told), "{text}");
+        }
+        for (text, told) in [
+            ("x", "not a whole number"),
+            ("", "not a whole number"),
+            ("-1", "not a whole number"),
+            ("99999999999999999999", "too large"),
+        ] {
+            assert_eq!(whole(text).unwrap_err(), told, "{text}");
+        }
+        for text in ["/", "", "//", "/ip4/1.2.3.4/tcp/1/", "1.2.3.4:1"] {
+            let error = address(text).unwrap_err();
+            assert!(error.contains("looks like /ip4/"), "{text}: {error}");
+        }
+        assert!(address("/ip5/1.2.3.4").unwrap_err().contains("ip5"));
     }
 
     #[test]

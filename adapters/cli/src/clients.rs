@@ -3,8 +3,8 @@
 use crate::{
     args::{EchoOptions, IdentifyOptions, PingOptions},
     failure::Failure,
-    output::{Output, rate},
-    session::{ECHO, PING, ProtocolEvent, Session, both, interrupted, race, within},
+    output::{Output, printable, rate},
+    session::{ECHO, Hosts, PING, ProtocolEvent, Session, both, interrupted, race, within},
 };
 use bytes::Bytes;
 use drywire::{multiaddr::Multiaddr, protocol::identify, swarm::Event};
@@ -15,18 +15,29 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const CHUNK: usize = 64 * 1024;
 
 /// `drywire ping`
-pub(crate) async fn ping(options: PingOptions, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn ping(
+    options: PingOptions,
+    hosts: &Hosts,
+    output: &Output,
+) -> Result<(), Failure> {
     let PingOptions {
         peer,
         count,
         interval,
     } = options;
-    let session = Session::connect(&peer).await?;
+    let mut stop = core::pin::pin!(interrupted());
+    let begin = async {
+        let session = Session::connect(&peer, hosts).await?;
+        let stream = session.open(PING).await?;
+        Ok((session, stream))
+    };
+    let Some(begun) = race(stop.as_mut(), begin).await else {
+        return Err(Failure::interrupted("the peer was reached"));
+    };
+    let (session, mut stream) = begun?;
     let name = session.peer().to_base58();
     let mut times = Vec::new();
-    let mut stream = session.open(PING).await?;
     let mut number: u64 = 0;
-    let mut stop = core::pin::pin!(interrupted());
     loop {
         number = number.saturating_add(1);
         let round = within(peer.timeout, "no answer to a ping", ping_once(&mut stream));
@@ -44,7 +55,7 @@ pub(crate) async fn ping(options: PingOptions, output: &Output) -> Result<(), Fa
                 ("number", number.into()),
                 ("rtt_ms", millis.into()),
             ],
-        );
+        )?;
         if number == count
             || race(stop.as_mut(), tokio::time::sleep(interval))
                 .await
@@ -55,13 +66,12 @@ pub(crate) async fn ping(options: PingOptions, output: &Output) -> Result<(), Fa
     }
     drop(stream);
     session.close().await;
-    summary(&times, output);
-    Ok(())
+    summary(&times, output)
 }
 
-fn summary(times: &[Duration], output: &Output) {
+fn summary(times: &[Duration], output: &Output) -> Result<(), Failure> {
     let (Some(min), Some(max)) = (times.iter().min(), times.iter().max()) else {
-        return;
+        return Err(Failure::interrupted("the peer answered"));
     };
     let total: Duration = times.iter().sum();
     let average = total
@@ -79,7 +89,7 @@ fn summary(times: &[Duration], output: &Output) {
         ("avg_ms", average.into()),
         ("max_ms", max.into()),
     ];
-    output.say(&text, "ping_summary", &fields);
+    output.say(&text, "ping_summary", &fields)
 }
 
 /// Sends 32 random bytes and waits for them to come back.
@@ -101,8 +111,12 @@ pub(crate) async fn ping_once(stream: &mut Stream) -> Result<Duration, Failure> 
 }
 
 /// `drywire identify`
-pub(crate) async fn identify(options: IdentifyOptions, output: &Output) -> Result<(), Failure> {
-    let mut session = Session::connect(&options.peer).await?;
+pub(crate) async fn identify(
+    options: IdentifyOptions,
+    hosts: &Hosts,
+    output: &Output,
+) -> Result<(), Failure> {
+    let mut session = Session::connect(&options.peer, hosts).await?;
     let peer = session.peer();
     let answer = async {
         while let Some(event) = session.events().next().await {
@@ -141,16 +155,17 @@ pub(crate) async fn identify(options: IdentifyOptions, output: &Output) -> Resul
     let observed = info.observed_address.as_ref().map(ToString::to_string);
     let mut text = format!(
         "peer      {peer}\nagent     {}\nprotocol  {}",
-        info.agent_version, info.protocol_version
+        printable(&info.agent_version),
+        printable(&info.protocol_version)
     );
     for address in &addresses {
-        text.push_str(&format!("\nlistens   {address}"));
+        text.push_str(&format!("\nlistens   {}", printable(address)));
     }
     for protocol in &protocols {
-        text.push_str(&format!("\nsupports  {protocol}"));
+        text.push_str(&format!("\nsupports  {}", printable(protocol)));
     }
     if let Some(observed) = &observed {
-        text.push_str(&format!("\nsees us   {observed}"));
+        text.push_str(&format!("\nsees us   {}", printable(observed)));
     }
     let fields = [
         ("peer", peer.to_base58().into()),
@@ -161,15 +176,18 @@ pub(crate) async fn identify(options: IdentifyOptions, output: &Output) -> Resul
         ("observed_address", observed.into()),
         ("certified", info.certified.into()),
     ];
-    output.say(&text, "identify", &fields);
     session.close().await;
-    Ok(())
+    output.say(&text, "identify", &fields)
 }
 
 /// `drywire echo`
-pub(crate) async fn echo(options: EchoOptions, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn echo(
+    options: EchoOptions,
+    hosts: &Hosts,
+    output: &Output,
+) -> Result<(), Failure> {
     let EchoOptions { peer, data, size } = options;
-    let session = Session::connect(&peer).await?;
+    let session = Session::connect(&peer, hosts).await?;
     let stream = session.open(ECHO).await?;
     let result = match size {
         None => {
@@ -211,8 +229,7 @@ async fn echo_text(
         text,
         "echo",
         &[("data", text.into()), ("bytes", text.len().into())],
-    );
-    Ok(())
+    )
 }
 
 /// What is sent: a block whose length is prime, again and again, so that no shift, loss or repetition goes unseen.
@@ -238,8 +255,8 @@ async fn echo_bytes(
     let block = pattern();
     let bar = output.progress("echo", size);
     let start = Instant::now();
-    echo_checked(stream, &block, size, timeout, |count| bar.inc(count)).await?;
-    bar.finish_and_clear();
+    echo_checked(stream, &block, size, timeout, |count| bar.add(count)).await?;
+    drop(bar);
     let seconds = start.elapsed().as_secs_f64();
     let text = format!(
         "{size} bytes there and back in {seconds:.3} s ({}), all of them right",
@@ -249,8 +266,7 @@ async fn echo_bytes(
         &text,
         "echo",
         &[("bytes", size.into()), ("seconds", seconds.into())],
-    );
-    Ok(())
+    )
 }
 
 /// Sends `size` bytes made of `block` and checks that they come back; `seen` is told the progress.

@@ -4,13 +4,25 @@ use crate::{
     clients::{echo_checked, pattern, ping_once},
     failure::Failure,
     keys,
-    output::{Output, rate},
+    output::{Output, printable, rate},
     services,
-    session::{ECHO, Host, PING, ProtocolEvent, Protocols, dial, start, within},
+    session::{
+        ECHO, Host, Hosts, PING, ProtocolEvent, Protocols, Role, dial, not_connected, race,
+        try_dial, within,
+    },
 };
-use drywire::{multiaddr::Multiaddr, multistream::ProtocolName, protocol::identify, swarm::Event};
-use drywire_engine::{Events, OpenStreamError};
+use core::{future::poll_fn, pin::Pin, task::Poll};
+use drywire::{
+    identity::PeerId,
+    multiaddr::Multiaddr,
+    multistream::ProtocolName,
+    protocol::identify::{self, Info},
+    swarm::{AttemptError, Event, TransportError},
+};
+use drywire_engine::{ConnectError, Events, OpenStreamError};
+use futures_core::Stream as _;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 const CHAT: ProtocolName = ProtocolName::from_static("/drywire/demo-chat/1.0.0");
 /// For each step; on one machine all of them are quick.
@@ -19,28 +31,53 @@ const ECHOED: u64 = 64 << 20;
 const PARALLEL: u64 = 100;
 const NAMES: [&str; 4] = ["ada", "bob", "cleo", "dan"];
 
+/// What a peer said of itself.
+type Told = (PeerId, Box<Info>);
+
 struct Node {
     name: &'static str,
     host: Host,
-    events: Events<Protocols>,
     address: Multiaddr,
 }
 
-pub(crate) async fn run(output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(hosts: &Hosts, output: &Output) -> Result<(), Failure> {
     let began = Instant::now();
-    let mut nodes = Vec::new();
+    let (mut nodes, mut events) = (Vec::new(), Vec::new());
     for name in NAMES {
-        nodes.push(node(name, output).await?);
+        let node = node(name, hosts, output).await?;
+        events.push((name, node.host.events(256)));
+        nodes.push(node);
     }
-    let [ada, bob, cleo, dan] = nodes.as_mut_slice() else {
+    // What ada is told comes to it by way of the watcher; the others are told by ada alone.
+    let (tell_ada, told) = mpsc::channel(16);
+    let mut trouble = None;
+    let watched = async { trouble = Some(watch(events, &tell_ada).await) };
+    match race(watched, steps(&nodes, told, output)).await {
+        Some(result) => result?,
+        None => return Err(trouble.unwrap_or_else(|| Failure::failed("a node ended"))),
+    }
+
+    tell(output, "all say goodbye")?;
+    for node in nodes {
+        node.host.shutdown().await;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    output.say(
+        &format!("done in {seconds:.1} s"),
+        "done",
+        &[("seconds", seconds.into())],
+    )
+}
+
+async fn steps(nodes: &[Node], told: mpsc::Receiver<Told>, output: &Output) -> Result<(), Failure> {
+    let [ada, bob, cleo, dan] = nodes else {
         return Ok(());
     };
-
     tell(
         output,
         "ada dials everybody: TCP, Noise, yamux; each proves to own its peer id",
-    );
-    for other in [&*bob, &*cleo, &*dan] {
+    )?;
+    for other in [bob, cleo, dan] {
         let start = Instant::now();
         dial(&ada.host, &other.address, TIMEOUT).await?;
         let text = format!("connected to {} in {}", other.name, millis(start.elapsed()));
@@ -51,36 +88,59 @@ pub(crate) async fn run(output: &Output) -> Result<(), Failure> {
                 ("to", other.name.into()),
                 ("ms", (start.elapsed().as_secs_f64() * 1e3).into()),
             ],
-        );
+        )?;
     }
-    identified(ada, output).await?;
+    identified(told, output).await?;
     pings(ada, bob, output).await?;
     chat(cleo, dan, output).await?;
     transfers(ada, bob, output).await?;
     unsupported(ada, dan, output).await?;
-    wrong_peer(cleo, ada, bob, output).await?;
-
-    tell(output, "all say goodbye");
-    for node in nodes {
-        node.host.shutdown().await;
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    output.say(
-        &format!("done in {seconds:.1} s"),
-        "done",
-        &[("seconds", seconds.into())],
-    );
-    Ok(())
+    wrong_peer(cleo, ada, bob, output).await
 }
 
-async fn node(name: &'static str, output: &Output) -> Result<Node, Failure> {
-    let host = start(keys::generate()?, false)?;
-    let events = host.events(256);
+/// Until a node cannot go on: why. A dialer would learn of it only by waiting in vain. The first node's peers are told of.
+async fn watch(
+    mut nodes: Vec<(&'static str, Events<Protocols>)>,
+    told: &mpsc::Sender<Told>,
+) -> Failure {
+    poll_fn(|cx| {
+        for (index, (name, events)) in nodes.iter_mut().enumerate() {
+            while let Poll::Ready(event) = Pin::new(&mut *events).poll_next(cx) {
+                match event {
+                    Some(Event::AcceptFailed {
+                        error: error @ TransportError::OutOfDescriptors,
+                        ..
+                    }) => {
+                        return Poll::Ready(Failure::failed(format!(
+                            "{name} cannot accept a connection: {error}"
+                        )));
+                    }
+                    Some(Event::Protocol(ProtocolEvent::Identify(identify::Event::Received {
+                        peer,
+                        info,
+                        ..
+                    }))) if index == 0 => {
+                        // If there is no room, nobody waits for it any more.
+                        let _ = told.try_send((peer, info));
+                    }
+                    Some(_) => {}
+                    // It has said goodbye.
+                    None => break,
+                }
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn node(name: &'static str, hosts: &Hosts, output: &Output) -> Result<Node, Failure> {
+    let host = hosts.start(keys::generate()?, Role::Client(TIMEOUT))?;
     let any = "/ip4/127.0.0.1/tcp/0".parse().map_err(Failure::failed)?;
     let bound = host
         .listen(any)
         .await
-        .map_err(|error| Failure::failed(format!("cannot listen: {error}")))?;
+        .map_err(|error| Failure::failed(format!("{name} cannot listen: {error}")))?;
     let address = bound
         .address
         .with_peer_id(host.peer_id())
@@ -94,17 +154,16 @@ async fn node(name: &'static str, output: &Output) -> Result<Node, Failure> {
             ("node", name.into()),
             ("address", address.to_string().into()),
         ],
-    );
+    )?;
     Ok(Node {
         name,
         host,
-        events,
         address,
     })
 }
 
-fn tell(output: &Output, text: &str) {
-    output.say(&format!("\n{text}"), "step", &[("text", text.into())]);
+fn tell(output: &Output, text: &str) -> Result<(), Failure> {
+    output.say(&format!("\n{text}"), "step", &[("text", text.into())])
 }
 
 fn millis(time: Duration) -> String {
@@ -112,38 +171,28 @@ fn millis(time: Duration) -> String {
 }
 
 /// Waits until ada's peers have said who they are.
-async fn identified(ada: &mut Node, output: &Output) -> Result<(), Failure> {
+async fn identified(mut told: mpsc::Receiver<Told>, output: &Output) -> Result<(), Failure> {
     tell(
         output,
         "identify: each peer says what it is and what it supports",
-    );
+    )?;
     let wait = async {
-        let mut left = NAMES.len().saturating_sub(1);
-        while left > 0 {
-            match ada.events.next().await {
-                Some(Event::Protocol(ProtocolEvent::Identify(identify::Event::Received {
-                    peer,
-                    info,
-                    ..
-                }))) => {
-                    left = left.saturating_sub(1);
-                    let names: Vec<String> =
-                        info.protocols.iter().map(ToString::to_string).collect();
-                    let text = format!(
-                        "{}: {}, supports {}",
-                        peer.short(),
-                        info.agent_version,
-                        names.join(" ")
-                    );
-                    let fields = [
-                        ("peer", peer.to_base58().into()),
-                        ("protocols", names.into()),
-                    ];
-                    output.say(&text, "identified", &fields);
-                }
-                Some(_) => {}
-                None => return Err(Failure::failed("the node ended")),
-            }
+        for _ in 1..NAMES.len() {
+            let Some((peer, info)) = told.recv().await else {
+                return Err(Failure::failed("the node ended"));
+            };
+            let names: Vec<String> = info.protocols.iter().map(ToString::to_string).collect();
+            let text = format!(
+                "{}: {}, supports {}",
+                peer.short(),
+                printable(&info.agent_version),
+                printable(&names.join(" "))
+            );
+            let fields = [
+                ("peer", peer.to_base58().into()),
+                ("protocols", names.into()),
+            ];
+            output.say(&text, "identified", &fields)?;
         }
         Ok(())
     };
@@ -151,7 +200,7 @@ async fn identified(ada: &mut Node, output: &Output) -> Result<(), Failure> {
 }
 
 async fn pings(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failure> {
-    tell(output, "ping: ada to bob, 5 times on one stream");
+    tell(output, "ping: ada to bob, 5 times on one stream")?;
     let mut stream = ada
         .host
         .open_stream(bob.host.peer_id(), PING)
@@ -163,7 +212,7 @@ async fn pings(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failure> {
             ("number", number.into()),
             ("rtt_ms", (time.as_secs_f64() * 1e3).into()),
         ];
-        output.say(&format!("ping {number}: {}", millis(time)), "ping", &fields);
+        output.say(&format!("ping {number}: {}", millis(time)), "ping", &fields)?;
     }
     Ok(())
 }
@@ -173,7 +222,7 @@ async fn chat(cleo: &Node, dan: &Node, output: &Output) -> Result<(), Failure> {
     tell(
         output,
         "a stream of an own protocol: cleo to dan, who are not connected yet; it waits for the dial",
-    );
+    )?;
     let mut incoming = dan.host.accept(CHAT, 4).map_err(Failure::failed)?;
     let failed =
         |error: &dyn core::fmt::Display| Failure::failed(format!("the chat failed: {error}"));
@@ -200,14 +249,12 @@ async fn chat(cleo: &Node, dan: &Node, output: &Output) -> Result<(), Failure> {
         {
             heard.extend_from_slice(&bytes);
         }
+        let heard = String::from_utf8_lossy(&heard);
         output.say(
-            &format!("dan hears: {}", String::from_utf8_lossy(&heard)),
+            &format!("dan hears: {}", printable(&heard)),
             "chat",
-            &[
-                ("to", "dan".into()),
-                ("text", String::from_utf8_lossy(&heard).into_owned().into()),
-            ],
-        );
+            &[("to", "dan".into()), ("text", heard.as_ref().into())],
+        )?;
         stream
             .write_bytes(&mut "loud and clear, cleo".into())
             .await
@@ -221,10 +268,10 @@ async fn chat(cleo: &Node, dan: &Node, output: &Output) -> Result<(), Failure> {
     within(TIMEOUT, "dan hears nothing", answer).await?;
     let heard = stream_text(&mut stream).await;
     output.say(
-        &format!("cleo hears: {heard}"),
+        &format!("cleo hears: {}", printable(&heard)),
         "chat",
         &[("to", "cleo".into()), ("text", heard.clone().into())],
-    );
+    )?;
     Ok(())
 }
 
@@ -241,7 +288,7 @@ async fn transfers(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failur
     tell(
         output,
         "bytes: ada sends 64 MiB to bob's echo, and checks every byte that comes back",
-    );
+    )?;
     let block = pattern();
     let bar = output.progress("echo", ECHOED);
     let stream = ada
@@ -250,8 +297,8 @@ async fn transfers(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failur
         .await
         .map_err(Failure::failed)?;
     let start = Instant::now();
-    echo_checked(stream, &block, ECHOED, TIMEOUT, |count| bar.inc(count)).await?;
-    bar.finish_and_clear();
+    echo_checked(stream, &block, ECHOED, TIMEOUT, |count| bar.add(count)).await?;
+    drop(bar);
     let seconds = start.elapsed().as_secs_f64();
     let text = format!(
         "64 MiB there and back in {seconds:.2} s ({})",
@@ -261,12 +308,12 @@ async fn transfers(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failur
         &text,
         "echo",
         &[("bytes", ECHOED.into()), ("seconds", seconds.into())],
-    );
+    )?;
 
     tell(
         output,
         "streams: 100 at once on the same connection, 64 KiB there and back on each",
-    );
+    )?;
     let start = Instant::now();
     let mut tasks = Vec::new();
     for _ in 0..PARALLEL {
@@ -290,7 +337,7 @@ async fn transfers(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failur
             ("streams", PARALLEL.into()),
             ("ms", (time.as_secs_f64() * 1e3).into()),
         ],
-    );
+    )?;
     Ok(())
 }
 
@@ -298,7 +345,7 @@ async fn unsupported(ada: &Node, dan: &Node, output: &Output) -> Result<(), Fail
     tell(
         output,
         "errors have types: ada asks dan for a protocol he does not have",
-    );
+    )?;
     let unknown = ProtocolName::from_static("/no/such/protocol");
     match ada.host.open_stream(dan.host.peer_id(), unknown).await {
         Err(error @ OpenStreamError::UnsupportedProtocol(_)) => {
@@ -306,7 +353,7 @@ async fn unsupported(ada: &Node, dan: &Node, output: &Output) -> Result<(), Fail
                 &format!("refused, as it should be: {error}"),
                 "refused",
                 &[("error", error.to_string().into())],
-            );
+            )?;
             Ok(())
         }
         Err(other) => Err(Failure::failed(format!("expected a refusal, not: {other}"))),
@@ -319,21 +366,29 @@ async fn wrong_peer(cleo: &Node, ada: &Node, bob: &Node, output: &Output) -> Res
     tell(
         output,
         "nobody can pretend: cleo dials ada's port expecting bob",
-    );
+    )?;
     let false_address = ada
         .address
         .without_peer_id()
         .with_peer_id(bob.host.peer_id())
         .map_err(Failure::failed)?;
-    match dial(&cleo.host, &false_address, TIMEOUT).await {
-        Err(failure) => {
-            output.say(
-                &format!("refused, as it should be: {failure}"),
-                "refused",
-                &[("error", failure.to_string().into())],
-            );
-            Ok(())
-        }
-        Ok(_) => Err(Failure::failed("a peer was taken for another")),
+    let Err(error) = try_dial(&cleo.host, &false_address, TIMEOUT).await else {
+        return Err(Failure::failed("a peer was taken for another"));
+    };
+    let failure = not_connected(&false_address, TIMEOUT, &error);
+    let noticed = match &error {
+        ConnectError::Dial(dial) => dial.failures(),
+        _ => &[],
+    };
+    if !noticed
+        .iter()
+        .any(|failure| matches!(failure.error, AttemptError::WrongPeer { .. }))
+    {
+        return Err(failure);
     }
+    output.say(
+        &format!("refused, as it should be: {failure}"),
+        "refused",
+        &[("error", failure.to_string().into())],
+    )
 }

@@ -22,14 +22,13 @@ pub(crate) fn run(command: &KeyCommand, output: &Output) -> Result<(), Failure> 
                 }
                 _ => Failure::failed(format!("cannot write {}: {error}", file.display())),
             })?;
-            show("key_created", file, &key, output);
+            show("key_created", file, &key, output)
         }
         KeyCommand::Show { file } => show("key", file, &read(file)?, output),
     }
-    Ok(())
 }
 
-fn show(event: &str, file: &Path, key: &Keypair, output: &Output) {
+fn show(event: &str, file: &Path, key: &Keypair, output: &Output) -> Result<(), Failure> {
     let peer = key.peer_id().to_base58();
     let kind = key.key_type().to_string();
     let fields = [
@@ -37,7 +36,7 @@ fn show(event: &str, file: &Path, key: &Keypair, output: &Output) {
         ("type", kind.into()),
         ("file", file.display().to_string().into()),
     ];
-    output.say(&peer, event, &fields);
+    output.say(&peer, event, &fields)
 }
 
 /// A new identity from the operating system's randomness.

@@ -16,14 +16,29 @@ mod session;
 
 use args::{Arguments, Command, RuntimeKind};
 use clap::Parser;
+use core::future::Future;
 use failure::Failure;
 use output::Output;
-use std::process::ExitCode;
+use session::{Hosts, interrupted, race};
+use std::{
+    io,
+    process::{self, ExitCode},
+};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let output = Output::new(arguments.json);
-    match run(arguments, &output) {
+    let (result, output) = match Arguments::try_parse() {
+        Ok(arguments) => {
+            let output = Output::new(arguments.json);
+            (run(arguments, &output), output)
+        }
+        Err(error) => {
+            // Nobody has understood the command line, so this looks for the one word that matters now.
+            let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+            let output = Output::new(words.any(|word| word == "--json"));
+            (unparsed(&error), output)
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failed(&failure);
@@ -32,27 +47,89 @@ fn main() -> ExitCode {
     }
 }
 
+/// Shows the help or the version, if that is what was asked for.
+fn unparsed(error: &clap::Error) -> Result<(), Failure> {
+    if error.use_stderr() {
+        return Err(Failure::unparsed(error));
+    }
+    output::written(
+        error
+            .print()
+            .and_then(|()| io::Write::flush(&mut io::stdout())),
+    )
+}
+
 fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
     if let Command::Key(command) = arguments.command {
         return keys::run(&command, output);
     }
     let RuntimeKind::Tokio = arguments.runtime;
+    let failed = |error: io::Error| Failure::failed(format!("tokio does not start: {error}"));
+    descriptors_for_tokio().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed(format!("tokio does not start: {error}")))?;
+        .map_err(failed)?;
+    let hosts = Hosts::default();
     let result = runtime.block_on(async {
-        match arguments.command {
-            Command::Node(options) => node::run(options, output).await,
-            Command::Ping(options) => clients::ping(options, output).await,
-            Command::Identify(options) => clients::identify(options, output).await,
-            Command::Echo(options) => clients::echo(options, output).await,
-            Command::Perf(options) => perf::run(options, output).await,
-            Command::Demo => demo::run(output).await,
-            Command::Key(_) => Ok(()),
-        }
+        let first = interrupted();
+        tokio::spawn(async move {
+            first.await;
+            // Who insists is obeyed.
+            interrupted().await;
+            process::exit(130);
+        });
+        let result = command(arguments.command, &hosts, output).await;
+        hosts.goodbye().await;
+        result
     });
     // Tasks left over (a resolver's thread, say) must not keep the program.
     runtime.shutdown_background();
     result
+}
+
+async fn command(command: Command, hosts: &Hosts, output: &Output) -> Result<(), Failure> {
+    match command {
+        // These two have an end of their own for whom stops them.
+        Command::Node(options) => node::run(options, hosts, output).await,
+        Command::Ping(options) => clients::ping(options, hosts, output).await,
+        Command::Identify(options) => {
+            let work = clients::identify(options, hosts, output);
+            unless_interrupted("the peer said who it is", work).await
+        }
+        Command::Echo(options) => {
+            let work = clients::echo(options, hosts, output);
+            unless_interrupted("all of the echo was back", work).await
+        }
+        Command::Perf(options) => {
+            let work = perf::run(options, hosts, output);
+            unless_interrupted("the measurement was complete", work).await
+        }
+        Command::Demo => unless_interrupted("the demo was over", demo::run(hosts, output)).await,
+        Command::Key(_) => Ok(()),
+    }
+}
+
+async fn unless_interrupted(
+    before: &str,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    race(interrupted(), work)
+        .await
+        .unwrap_or_else(|| Err(Failure::interrupted(before)))
+}
+
+/// tokio panics if it finds some of the descriptors it starts with, but not all: this tries whether they are there.
+fn descriptors_for_tokio() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::fd::AsFd as _;
+        /// A poll handle and its copy, what wakes it, both ends of the signals' pipe and a copy of one.
+        const DESCRIPTORS: usize = 6;
+        let stdin = io::stdin();
+        let copies = (0..DESCRIPTORS).map(|_| stdin.as_fd().try_clone_to_owned());
+        // All of them at once.
+        drop(copies.collect::<io::Result<Vec<_>>>()?);
+    }
+    Ok(())
 }

@@ -6,14 +6,16 @@ use crate::{
     keys,
     output::Output,
     services,
-    session::{Host, ProtocolEvent, dial, interrupted, race, start},
+    session::{Host, Hosts, ProtocolEvent, Protocols, Role, dial, interrupted, race},
 };
 use drywire::{
+    connection::{OpenError, StreamError},
     multiaddr::Multiaddr,
     protocol::{identify, ping},
-    swarm::Event,
+    swarm::{Event, TransportError},
 };
-use std::{process, time::Duration};
+use drywire_engine::{Events, ListenError};
+use std::time::Duration;
 
 /// Events that may wait to be printed.
 const EVENTS: usize = 1024;
@@ -21,7 +23,11 @@ const EVENTS: usize = 1024;
 const BOOTSTRAP_EVERY: Duration = Duration::from_secs(60);
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(20);
 
-pub(crate) async fn run(options: NodeOptions, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(
+    options: NodeOptions,
+    hosts: &Hosts,
+    output: &Output,
+) -> Result<(), Failure> {
     if let Some(nameless) = options
         .bootstrap
         .iter()
@@ -31,37 +37,57 @@ pub(crate) async fn run(options: NodeOptions, output: &Output) -> Result<(), Fai
             "the bootstrap address {nameless} does not end with /p2p/ and a peer id"
         )));
     }
-    let host = start(keys::load(options.key.as_ref())?, true)?;
+    let keypair = keys::load(options.key.as_ref())?;
+    let own = keypair.peer_id();
+    let others = |address: &&Multiaddr| address.peer_id().is_some_and(|peer| peer != own);
+    if let Some(others) = options.listen.iter().find(others) {
+        return Err(Failure::usage(format!(
+            "the listen address {others} ends with the id of another peer, this node is {own}"
+        )));
+    }
     // Before anything is said, so that a signal sent in answer to it is not missed.
-    let mut stop = core::pin::pin!(interrupted());
-    let mut events = host.events(EVENTS);
-    let failed = |error: &dyn core::fmt::Display| Failure::failed(error);
-    services::serve_echo(&host).map_err(|error| failed(&error))?;
+    let stop = interrupted();
+    let host = hosts.start(keypair, Role::Server)?;
+    let events = host.events(EVENTS);
+    if let Some(result) = race(stop, serve(&host, options, events, output)).await {
+        return result;
+    }
+    host.shutdown().await;
+    Ok(())
+}
+
+/// Serves and tells until the host ends.
+async fn serve(
+    host: &Host,
+    options: NodeOptions,
+    mut events: Events<Protocols>,
+    output: &Output,
+) -> Result<(), Failure> {
+    services::serve_echo(host).map_err(Failure::failed)?;
     if options.perf {
-        services::serve_perf(&host).map_err(|error| failed(&error))?;
+        services::serve_perf(host).map_err(Failure::failed)?;
     }
     for address in options.listen {
-        let bound = host.listen(address.clone()).await;
-        let bound = bound
-            .map_err(|error| Failure::failed(format!("cannot listen on {address}: {error}")))?;
-        announce(&host, &bound.address, output)?;
+        let bound = host.listen(address.without_peer_id()).await;
+        let bound = bound.map_err(|error| not_listening(&address, &error))?;
+        announce(host, &bound.address, output)?;
     }
     for address in options.bootstrap {
         tokio::spawn(keep_connected(host.clone(), address, *output));
     }
-    let watch = async {
-        while let Some(event) = events.next().await {
-            report(event, output);
-        }
-    };
-    race(stop.as_mut(), watch).await;
-    // Who insists is obeyed.
-    tokio::spawn(async {
-        interrupted().await;
-        process::exit(130);
-    });
-    host.shutdown().await;
+    while let Some(event) = events.next().await {
+        report(event, output)?;
+    }
     Ok(())
+}
+
+fn not_listening(address: &Multiaddr, error: &ListenError) -> Failure {
+    Failure::failed(match error {
+        ListenError::Transport(TransportError::Unsupported) => format!(
+            "no transport for {address}: this program listens on /ip4 or /ip6 followed by /tcp/PORT"
+        ),
+        _ => format!("cannot listen on {address}: {error}"),
+    })
 }
 
 /// Says where the node listens: at the interfaces' addresses, if it was told to listen on all of them.
@@ -85,7 +111,7 @@ fn announce(host: &Host, bound: &Multiaddr, output: &Output) -> Result<(), Failu
             &format!("LISTEN {full}"),
             "listen",
             &[("address", full.as_str().into())],
-        );
+        )?;
     }
     Ok(())
 }
@@ -101,7 +127,7 @@ async fn keep_connected(host: Host, address: Multiaddr, output: Output) {
 }
 
 /// Tells programs on stdout, and people on stderr, what happens.
-fn report(event: Event<ProtocolEvent>, output: &Output) {
+fn report(event: Event<ProtocolEvent>, output: &Output) -> Result<(), Failure> {
     match event {
         Event::ConnectionEstablished { peer, point, .. } => {
             let (peer, remote) = (peer.to_base58(), point.remote.to_string());
@@ -111,7 +137,7 @@ fn report(event: Event<ProtocolEvent>, output: &Output) {
                     ("peer", peer.as_str().into()),
                     ("address", remote.as_str().into()),
                 ],
-            );
+            )?;
             output.log(&format!("connected: {peer} at {remote}"));
         }
         Event::ConnectionClosed { peer, reason, .. } => {
@@ -122,14 +148,14 @@ fn report(event: Event<ProtocolEvent>, output: &Output) {
                     ("peer", peer.as_str().into()),
                     ("reason", reason.as_str().into()),
                 ],
-            );
+            )?;
             output.log(&format!("disconnected: {peer}: {reason}"));
         }
         Event::IncomingFailed { remote, error, .. } => {
-            output.log(&format!("from {remote}: {error}"))
+            output.log(&format!("from {remote}: {error}"));
         }
         Event::AcceptFailed { error, .. } => {
-            output.log(&format!("cannot accept a connection: {error}"))
+            output.log(&format!("cannot accept a connection: {error}"));
         }
         Event::Protocol(ProtocolEvent::Ping(ping::Event { peer, result, .. })) => {
             let peer = peer.to_base58();
@@ -141,8 +167,10 @@ fn report(event: Event<ProtocolEvent>, output: &Output) {
                             ("peer", peer.into()),
                             ("rtt_ms", (time.as_secs_f64() * 1e3).into()),
                         ],
-                    );
+                    )?;
                 }
+                // A peer that is leaving, which is told by itself.
+                Err(ping::Failure::Stream(StreamError::Open(OpenError::GoingAway))) => {}
                 Err(failure) => output.log(&format!("ping of {peer}: {failure}")),
             }
         }
@@ -153,8 +181,9 @@ fn report(event: Event<ProtocolEvent>, output: &Output) {
                 ("peer", peer.to_base58().into()),
                 ("agent", info.agent_version.as_str().into()),
             ];
-            output.report("identified", &fields);
+            output.report("identified", &fields)?;
         }
         _ => {}
     }
+    Ok(())
 }

@@ -4,16 +4,19 @@ use crate::{
     args::PerfOptions,
     failure::Failure,
     output::{Output, rate},
-    session::{PERF, Session, within},
+    session::{Hosts, PERF, Session, within},
 };
 use bytes::Bytes;
-use indicatif::ProgressBar;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const CHUNK: usize = 256 * 1024;
 const ZEROS: Bytes = Bytes::from_static(&[0; 64 * 1024]);
 
-pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(
+    options: PerfOptions,
+    hosts: &Hosts,
+    output: &Output,
+) -> Result<(), Failure> {
     let PerfOptions {
         peer,
         upload,
@@ -24,7 +27,7 @@ pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Fai
             "nothing to measure: give --upload or --download a number of bytes",
         ));
     }
-    let session = Session::connect(&peer).await?;
+    let session = Session::connect(&peer, hosts).await?;
     let failed =
         |error: &dyn std::fmt::Display| Failure::failed(format!("the transfer failed: {error}"));
     let mut stream = session.open(PERF).await?;
@@ -45,14 +48,15 @@ pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Fai
         })
         .await?;
         left = left.saturating_sub(count as u64);
-        bar.inc(count as u64);
+        bar.add(count as u64);
     }
     stream.finish().map_err(|error| failed(&error))?;
+    drop(bar);
 
     // The upload is over when the peer has seen all of it: then it answers, if only with its end.
     let mut received: u64 = 0;
     let mut uploaded_at = None;
-    let mut bar = finished(&bar, output, download);
+    let bar = output.progress("download", download);
     loop {
         let read = stream.read_bytes(CHUNK);
         let chunk = within(peer.timeout, "the peer stopped sending", async {
@@ -62,10 +66,9 @@ pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Fai
         uploaded_at.get_or_insert_with(Instant::now);
         let Some(chunk) = chunk else { break };
         received = received.saturating_add(chunk.len() as u64);
-        bar.inc(chunk.len() as u64);
+        bar.add(chunk.len() as u64);
     }
     let end = Instant::now();
-    bar = finished(&bar, output, 0);
     drop(bar);
     session.close().await;
     if received != download {
@@ -74,8 +77,15 @@ pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Fai
         )));
     }
     let uploaded_at = uploaded_at.unwrap_or(end);
-    let up = uploaded_at.duration_since(start).as_secs_f64();
-    let down = end.duration_since(uploaded_at).as_secs_f64();
+    let times = [
+        uploaded_at.duration_since(start),
+        end.duration_since(uploaded_at),
+    ];
+    tell(upload, download, times, output)
+}
+
+fn tell(upload: u64, download: u64, times: [Duration; 2], output: &Output) -> Result<(), Failure> {
+    let [up, down] = times.map(|time| time.as_secs_f64());
     let text = format!(
         "uploaded {upload} bytes in {up:.3} s ({}), downloaded {download} bytes in {down:.3} s ({})",
         rate(upload, up),
@@ -87,11 +97,5 @@ pub(crate) async fn run(options: PerfOptions, output: &Output) -> Result<(), Fai
         ("download_bytes", download.into()),
         ("download_seconds", down.into()),
     ];
-    output.say(&text, "perf", &fields);
-    Ok(())
-}
-
-fn finished(bar: &ProgressBar, output: &Output, next: u64) -> ProgressBar {
-    bar.finish_and_clear();
-    output.progress("download", next)
+    output.say(&text, "perf", &fields)
 }

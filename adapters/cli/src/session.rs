@@ -12,13 +12,14 @@ use drywire::{
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     protocol::{
-        identify::Identify,
+        identify::{self, Identify},
         ping::{self, Ping},
     },
-    swarm::DialOptions,
+    swarm::{self, AddressFailure, AttemptError, DialError, DialOptions, TransportError},
 };
 use drywire_engine::{ConnectError, Dialed, Events, Stream};
 use drywire_tokio::TokioRuntime;
+use std::sync::{Mutex, PoisonError};
 
 pub(crate) use drywire::protocol::ping::PROTOCOL as PING;
 pub(crate) const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
@@ -36,19 +37,68 @@ drywire::protocols! {
 /// A node of this program.
 pub(crate) type Host = drywire_engine::Host<Protocols>;
 
-/// A node with this identity. One that only asks something does not ping by itself.
-pub(crate) fn start(keypair: Keypair, pings: bool) -> Result<Host, Failure> {
-    let runtime = TokioRuntime::current().map_err(Failure::failed)?;
-    let mut config = ping::Config::default();
-    config.automatic = pings;
+/// How long an ending program tries to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How much longer than its user the stack would wait, so that it is the user's time that ends and is named.
+const LONGER: Duration = Duration::from_secs(1);
+
+/// What a node is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Role {
+    /// It serves, pings its peers, and has the stack's own timeouts.
+    Server,
+    /// It only asks something, and waits so long for each answer.
+    Client(Duration),
+}
+
+/// The nodes a command has started, so that their peers hear a goodbye however the command ends.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts(Mutex<Vec<Host>>);
+
+impl Hosts {
+    /// A node with this identity.
+    pub(crate) fn start(&self, keypair: Keypair, role: Role) -> Result<Host, Failure> {
+        let runtime = TokioRuntime::current().map_err(Failure::failed)?;
+        let (config, protocols) = configured(role);
+        let host = Host::builder(runtime, protocols)
+            .keypair(keypair)
+            .config(config)
+            .start()
+            .map_err(Failure::failed)?;
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.push(host.clone());
+        Ok(host)
+    }
+
+    /// Says goodbye to the peers of all nodes, unless that takes long.
+    pub(crate) async fn goodbye(&self) {
+        let hosts = core::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let goodbye = async {
+            for host in &hosts {
+                host.shutdown().await;
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+}
+
+fn configured(role: Role) -> (swarm::Config, Protocols) {
+    let mut config = swarm::Config::default();
+    let (mut ping, mut identify) = (ping::Config::default(), identify::Config::default());
+    if let Role::Client(timeout) = role {
+        let longer = timeout.saturating_add(LONGER);
+        config.dial.attempt_timeout = longer;
+        config.dial.private_attempt_timeout = longer;
+        config.connection.handshake_timeout = longer;
+        config.connection.negotiation_timeout = longer;
+        identify.timeout = longer;
+        ping.automatic = false;
+    }
     let protocols = Protocols {
-        ping: Ping::new(config),
-        identify: Identify::default(),
+        ping: Ping::new(ping),
+        identify: Identify::new(identify),
     };
-    Host::builder(runtime, protocols)
-        .keypair(keypair)
-        .start()
-        .map_err(Failure::failed)
+    (config, protocols)
 }
 
 /// A connection to the peer a command is about.
@@ -62,8 +112,9 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects; the peer must be the one its address names, if it names one.
-    pub(crate) async fn connect(options: &PeerOptions) -> Result<Self, Failure> {
-        let host = start(keys::load(options.key.as_ref())?, false)?;
+    pub(crate) async fn connect(options: &PeerOptions, hosts: &Hosts) -> Result<Self, Failure> {
+        let role = Role::Client(options.timeout);
+        let host = hosts.start(keys::load(options.key.as_ref())?, role)?;
         let events = host.events(64);
         let dialed = dial(&host, &options.address, options.timeout).await?;
         Ok(Self {
@@ -102,20 +153,54 @@ pub(crate) async fn dial(
     address: &Multiaddr,
     timeout: Duration,
 ) -> Result<Dialed, Failure> {
-    let dialed = host
-        .dial(DialOptions::address(address.clone()).timeout(timeout))
-        .await;
-    dialed.map_err(|error| {
-        let reason = match &error {
+    let dialed = try_dial(host, address, timeout).await;
+    dialed.map_err(|error| not_connected(address, timeout, &error))
+}
+
+/// Connects to an address.
+pub(crate) async fn try_dial(
+    host: &Host,
+    address: &Multiaddr,
+    timeout: Duration,
+) -> Result<Dialed, ConnectError> {
+    host.dial(DialOptions::address(address.clone()).timeout(timeout))
+        .await
+}
+
+/// Why a dial of one address led to nothing.
+pub(crate) fn not_connected(
+    address: &Multiaddr,
+    timeout: Duration,
+    error: &ConnectError,
+) -> Failure {
+    let reason = match error {
+        ConnectError::Dial(dial) => match (dial, dial.failures()) {
+            (DialError::TimedOut { .. }, failures) => {
+                let mut reason = format!("timed out after {} s", timeout.as_secs_f64());
+                let told = |failure: &&AddressFailure| failure.error != AttemptError::TimedOut;
+                for (index, failure) in failures.iter().filter(told).enumerate() {
+                    reason.push_str(if index == 0 { "; " } else { ", " });
+                    reason.push_str(&failure.to_string());
+                }
+                reason
+            }
+            (_, [only]) if only.error == AttemptError::Transport(TransportError::Unsupported) => {
+                let reason = format!(
+                    "no transport for {}: this program speaks /ip4, /ip6 or /dns* followed by /tcp/PORT",
+                    only.address
+                );
+                if only.address.without_peer_id() == address.without_peer_id() {
+                    return Failure::failed(reason);
+                }
+                reason
+            }
             // The only address that was tried is the one just named.
-            ConnectError::Dial(dial) => match dial.failures() {
-                [only] => only.error.to_string(),
-                _ => error.to_string(),
-            },
+            (_, [only]) => only.error.to_string(),
             _ => error.to_string(),
-        };
-        Failure::failed(format!("cannot connect to {address}: {reason}"))
-    })
+        },
+        _ => error.to_string(),
+    };
+    Failure::failed(format!("cannot connect to {address}: {reason}"))
 }
 
 /// Waits for `future` no longer than `timeout`.
@@ -173,27 +258,103 @@ pub(crate) async fn both(
     .await
 }
 
-/// Ready when the user, or the system, tells the program to stop.
-pub(crate) async fn interrupted() {
+/// Ready when the user, or the system, tells the program to stop, from the call on.
+pub(crate) fn interrupted() -> impl Future<Output = ()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-        ) else {
-            return core::future::pending().await;
-        };
-        poll_fn(|cx| {
-            if interrupt.poll_recv(cx).is_ready() || terminate.poll_recv(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            Poll::Pending
-        })
-        .await;
+        let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        async move {
+            let [Ok(mut interrupt), Ok(mut terminate)] = signals else {
+                return core::future::pending().await;
+            };
+            poll_fn(|cx| {
+                if interrupt.poll_recv(cx).is_ready() || terminate.poll_recv(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            })
+            .await;
+        }
     }
     #[cfg(not(unix))]
-    if tokio::signal::ctrl_c().await.is_err() {
-        core::future::pending::<()>().await;
+    async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            core::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails when one of the timeouts keeps its default.
+    #[test]
+    fn nothing_gives_up_before_the_users_time_is_over() {
+        for seconds in [0, 1, 60, 86_400, u64::MAX] {
+            let timeout = Duration::from_secs(seconds);
+            let (config, _) = configured(Role::Client(timeout));
+            for inner in [
+                config.dial.attempt_timeout,
+                config.dial.private_attempt_timeout,
+                config.connection.handshake_timeout,
+                config.connection.negotiation_timeout,
+            ] {
+                assert!(inner > timeout || timeout == Duration::MAX, "{seconds}");
+            }
+        }
+        assert_eq!(configured(Role::Server).0, swarm::Config::default());
+    }
+
+    #[test]
+    fn a_failed_dial_is_one_sentence() {
+        let address: Multiaddr = "/dns/example.com/tcp/1".parse().unwrap();
+        let failure = |address: &str, error| AddressFailure {
+            address: address.parse().unwrap(),
+            error,
+        };
+        let sentence = |error: DialError| {
+            let timeout = Duration::from_millis(1500);
+            not_connected(&address, timeout, &ConnectError::Dial(error)).to_string()
+        };
+        let refused = failure(
+            "/ip4/1.2.3.4/tcp/1",
+            AttemptError::Transport(TransportError::Refused),
+        );
+        let late = failure("/ip4/1.2.3.5/tcp/1", AttemptError::TimedOut);
+        let strange = failure(
+            "/ip4/1.2.3.4/udp/1",
+            AttemptError::Transport(TransportError::Unsupported),
+        );
+        let head = "cannot connect to /dns/example.com/tcp/1: ";
+        for (error, tail) in [
+            (
+                DialError::TimedOut {
+                    failures: vec![late.clone()],
+                },
+                "timed out after 1.5 s",
+            ),
+            (
+                DialError::TimedOut {
+                    failures: vec![refused.clone(), late],
+                },
+                "timed out after 1.5 s; /ip4/1.2.3.4/tcp/1: connection refused",
+            ),
+            (
+                DialError::AllFailed {
+                    failures: vec![refused],
+                },
+                "connection refused",
+            ),
+            (
+                DialError::AllFailed {
+                    failures: vec![strange],
+                },
+                "no transport for /ip4/1.2.3.4/udp/1: this program speaks /ip4, /ip6 or /dns* followed by /tcp/PORT",
+            ),
+        ] {
+            assert_eq!(sentence(error), format!("{head}{tail}"));
+        }
     }
 }

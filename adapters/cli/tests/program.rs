@@ -12,6 +12,7 @@
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -76,25 +77,27 @@ impl Node {
             .to_owned();
         Self { child, address }
     }
+}
 
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([name, &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
 
-    fn wait(&mut self) -> Option<i32> {
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(10) {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(10));
+#[cfg(unix)]
+fn wait(child: &mut Child) -> Option<i32> {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
         }
-        panic!("the node does not end");
+        std::thread::sleep(Duration::from_millis(10));
     }
+    panic!("the program does not end");
 }
 
 impl Drop for Node {
@@ -257,7 +260,7 @@ fn a_node_keeps_its_identity_and_announces_each_address_as_json() {
 #[cfg(unix)]
 #[test]
 fn signals_end_a_node_in_good_order() {
-    for signal in ["-INT", "-TERM"] {
+    for name in ["-INT", "-TERM"] {
         let mut node = Node::start(&[]);
         // A peer that is in the middle of something is told.
         let mut ping = drywire(&["ping", &node.address, "--count", "0", "--interval", "0.01"])
@@ -270,8 +273,8 @@ fn signals_end_a_node_in_good_order() {
             .read_line(&mut line)
             .unwrap();
         assert!(line.contains("ping 1"), "{line}");
-        node.signal(signal);
-        assert_eq!(node.wait(), Some(0), "{signal}");
+        signal(&node.child, name);
+        assert_eq!(wait(&mut node.child), Some(0), "{name}");
         let ended = ping.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(1));
         assert!(String::from_utf8_lossy(&ended.stderr).starts_with("error: the ping failed: "));
@@ -323,7 +326,18 @@ fn what_cannot_be_is_told_in_one_sentence_and_by_the_status() {
         (code, text),
         (
             1,
-            "error: cannot connect to /ip4/127.0.0.1/udp/1/quic-v1: not supported".to_owned()
+            "error: no transport for /ip4/127.0.0.1/udp/1/quic-v1: this program speaks /ip4, /ip6 or /dns* followed by \
+             /tcp/PORT"
+                .to_owned()
+        )
+    );
+    let (code, text) = fails(&["node", "--listen", "/dns4/localhost/tcp/0"]);
+    assert_eq!(
+        (code, text),
+        (
+            1,
+            "error: no transport for /dns4/localhost/tcp/0: this program listens on /ip4 or /ip6 followed by /tcp/PORT"
+                .to_owned()
         )
     );
 
@@ -344,22 +358,296 @@ fn what_cannot_be_is_told_in_one_sentence_and_by_the_status() {
     );
     let (code, _) = fails(&["key", "show", &directory.file("missing")]);
     assert_eq!(code, 1);
+}
 
-    // Nothing that makes sense.
-    for bad in [
-        &["ping", "/ip4/300.1.1.1/tcp/1"][..],
-        &["ping", "not-an-address"],
-        &["ping"],
-        &["fly"],
-        &["--runtime", "fast", "demo"],
-        &["perf", address],
-        &["echo", address, "--size", "many"],
-        &["node", "--bootstrap", plain],
+/// Fails when a listener's peer id is not looked at, and when the argument parser's words are printed as they come.
+#[test]
+fn bad_usage_is_told_in_one_sentence_first_and_by_the_status() {
+    let directory = Directory::new("usage");
+    let key = directory.file("key");
+    let created = &lines(&run(&["key", "new", &key, "--json"]))[0];
+    let own = format!(
+        "/ip4/127.0.0.1/tcp/0/p2p/{}",
+        created["peer"].as_str().unwrap()
+    );
+    let node = Node::start(&["--key", &key, "--listen", &own]);
+    let address = node.address.as_str();
+    let (plain, _) = address.split_once("/p2p/").unwrap();
+
+    let echo = ["echo", address];
+    for (bad, told) in [
+        (&["ping", "/ip4/300.1.1.1/tcp/1"][..], "invalid value"),
+        (&["ping", "not-an-address"], "looks like /ip4/"),
+        (&["ping", "/"], "looks like /ip4/"),
+        (&["ping"], "not provided: <MULTIADDR>"),
+        (&[], "no command is given"),
+        (&["fly"], "unrecognized subcommand 'fly'"),
+        (&["--runtime", "fast", "demo"], "possible values: tokio"),
+        (&["perf", address], "nothing to measure"),
+        (
+            &[&echo[..], &["--size", "many"]].concat(),
+            "not a number of bytes",
+        ),
+        (
+            &[&echo[..], &["--size", "99999999999999999999"]].concat(),
+            "too large",
+        ),
+        (
+            &[&echo[..], &["--size", "1.5M"]].concat(),
+            "not a whole number",
+        ),
+        (
+            &[&echo[..], &["--timeout", "nan"]].concat(),
+            "not a number of seconds",
+        ),
+        (
+            &[&echo[..], &["--timeout", "-1"]].concat(),
+            "cannot be negative",
+        ),
+        (&["ping", address, "--count", "x"], "not a whole number"),
+        (
+            &["node", "--bootstrap", plain],
+            "does not end with /p2p/ and a peer id",
+        ),
+        // The id is not that of this node, which has a new one.
+        (
+            &["node", "--listen", &own],
+            "ends with the id of another peer",
+        ),
     ] {
         let (code, text) = fails(bad);
         assert_eq!(code, 2, "{bad:?}: {text}");
-        assert!(text.starts_with("error: "), "{text}");
+        let sentence = text.lines().next().unwrap().strip_prefix("error: ");
+        assert!(
+            sentence.expect(&text).contains(told),
+            "{bad:?} is told {text}"
+        );
+
+        let output = run(&[&["--json"], bad].concat());
+        assert_eq!(output.status.code(), Some(2));
+        let event: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(event["event"], "error");
+        // A node has another identity each time.
+        if !told.starts_with("ends with") {
+            assert_eq!(event["message"].as_str(), sentence);
+        }
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
+}
+
+/// Fails when the descriptors are not tried before tokio starts: it panics with 6 and 7 of them.
+#[cfg(unix)]
+#[test]
+fn few_descriptors_are_a_sentence_and_no_panic() {
+    // A node that has what it needs runs on, so its listening fails: nobody owns this address.
+    let node = "node --listen /ip4/192.0.2.1/tcp/4001";
+    for command in [node, "ping /ip4/127.0.0.1/tcp/1", "demo"] {
+        for limit in 4..=12 {
+            let output = Command::new("sh")
+                .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" {command}")])
+                .arg(env!("CARGO_BIN_EXE_drywire"))
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{limit} {command}: {text}");
+            assert!(
+                text.starts_with("error: ") && text.lines().count() == 1,
+                "{limit} {command}: {text}"
+            );
+        }
+    }
+}
+
+/// Fails when the demo does not look at what its nodes cannot accept.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_demo_says_when_its_descriptors_are_used_up() {
+    let mut refused = 0;
+    for limit in 13..=24 {
+        let output = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {limit}; exec \"$0\" demo")])
+            .arg(env!("CARGO_BIN_EXE_drywire"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        if !output.status.success() {
+            assert!(
+                text.trim_end().ends_with("out of file descriptors"),
+                "{limit}: {text}"
+            );
+            refused += usize::from(text.contains("cannot accept a connection"));
+        }
+    }
+    assert!(refused > 0);
+}
+
+/// Somebody who takes connections and says nothing.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, format!("/ip4/127.0.0.1/tcp/{port}"))
+}
+
+/// Fails when a client has the stack's own timeout for private addresses, 5 s.
+#[test]
+fn a_client_waits_as_long_as_it_is_told_to() {
+    let (_listener, address) = silent();
+    for seconds in ["0.3", "5.5"] {
+        let (code, text) = fails(&["identify", &address, "--timeout", seconds]);
+        assert_eq!(code, 1);
+        assert_eq!(
+            text,
+            format!("error: cannot connect to {address}: timed out after {seconds} s")
+        );
+    }
+}
+
+/// Fails when the commands are not raced with the signals.
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_a_client_with_a_sentence() {
+    let mut node = drywire(&["node", "--perf", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(node.stdout.take().unwrap())
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let listen = events.next().unwrap();
+    let address = listen["address"].as_str().unwrap();
+    let mut node = Node {
+        child: node,
+        address: address.to_owned(),
+    };
+    let long = [
+        (&["echo", address, "--size", "9999G"][..], "all of the echo"),
+        (&["perf", address, "--upload", "9999G"], "the measurement"),
+        (&["perf", address, "--download", "9999G"], "the measurement"),
+    ];
+    for (index, (command, before)) in long.into_iter().enumerate() {
+        let client = drywire(command)
+            .arg("--json")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let connected = events.find(|event| event["event"] == "connected");
+        let peer = connected.unwrap()["peer"].clone();
+        signal(&client, if index == 0 { "-TERM" } else { "-INT" });
+        interrupted(&client.wait_with_output().unwrap(), before);
+        let gone = events
+            .find(|event| event["event"] == "disconnected")
+            .unwrap();
+        assert_eq!(gone["peer"], peer);
+    }
+    signal(&node.child, "-INT");
+    assert_eq!(wait(&mut node.child), Some(0));
+
+    // In the middle of connecting.
+    let (listener, address) = silent();
+    for (command, before) in [
+        ("identify", "the peer said"),
+        ("ping", "the peer was reached"),
+    ] {
+        let client = drywire(&[command, &address, "--json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _connection = listener.accept().unwrap();
+        signal(&client, "-INT");
+        interrupted(&client.wait_with_output().unwrap(), before);
+    }
+}
+
+/// Fails when the demo is not raced with the signals.
+#[cfg(unix)]
+#[test]
+fn a_signal_ends_the_demo() {
+    // It may be over before the signal comes.
+    for _ in 0..20 {
+        let mut demo = drywire(&["demo"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(demo.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        signal(&demo, "-INT");
+        std::io::copy(&mut out, &mut std::io::sink()).unwrap();
+        let output = demo.wait_with_output().unwrap();
+        if output.status.code() != Some(0) {
+            assert_eq!(output.status.code(), Some(1));
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(text, "error: interrupted before the demo was over\n");
+            return;
+        }
+    }
+    panic!("the demo is never interrupted");
+}
+
+/// What an interrupted command says, to programs and to people.
+#[cfg(unix)]
+fn interrupted(output: &Output, before: &str) {
+    assert_eq!(output.status.code(), Some(1));
+    let event: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let message = event["message"].as_str().unwrap();
+    assert!(
+        message.starts_with(&format!("interrupted before {before}")),
+        "{message}"
+    );
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(text, format!("error: {message}\n"));
+}
+
+/// Fails when errors of writing are ignored.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = || std::fs::File::create("/dev/full").unwrap();
+    let node = Node::start(&["--perf"]);
+    let address = node.address.as_str();
+    for command in [
+        &["node"][..],
+        &["ping", address, "--count", "0"],
+        &["identify", address],
+        &["echo", address],
+        &["perf", address, "--upload", "1"],
+        &["demo", "--json"],
+        &["--help"],
+        &["--version"],
+    ] {
+        let child = drywire(command)
+            .stdout(full())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Ended with the test, should it go on in spite of this.
+        let mut client = Node {
+            child,
+            address: String::new(),
+        };
+        let code = wait(&mut client.child);
+        let text = std::io::read_to_string(client.child.stderr.take().unwrap()).unwrap();
+        assert_eq!(code, Some(1), "{command:?}: {text}");
+        let told = "error: cannot write the output: ";
+        assert!(
+            text.starts_with(told) && text.lines().count() == 1,
+            "{text}"
+        );
+    }
+    // A reader who has seen enough is another matter.
+    let mut client = drywire(&["identify", address])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(client.stdout.take());
+    assert!(client.wait().unwrap().success());
 }
 
 #[test]
@@ -368,7 +656,7 @@ fn errors_are_json_too_if_asked_for() {
     assert_eq!(output.status.code(), Some(1));
     let event: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(event["event"], "error");
-    assert!(event["message"].as_str().unwrap().contains("not supported"));
+    assert!(event["message"].as_str().unwrap().contains("no transport"));
 }
 
 #[test]

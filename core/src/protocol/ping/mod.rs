@@ -18,7 +18,7 @@
 mod tests;
 
 use crate::{
-    connection::{Accept, ConnectionId, Slot, StreamEnd, StreamError, StreamKind, code},
+    connection::{Accept, ConnectionId, OpenError, Slot, StreamEnd, StreamError, StreamKind, code},
     identity::PeerId,
     multistream::ProtocolName,
     swarm::{Context, Input, OpenStreamError, Protocol, StreamRef, Timers},
@@ -371,7 +371,10 @@ impl Protocol for Ping {
                     let failure = match end {
                         StreamEnd::Failed(StreamError::UnsupportedProtocol) => Failure::Unsupported,
                         StreamEnd::Failed(StreamError::NegotiationTimeout) => Failure::Timeout,
-                        StreamEnd::Failed(StreamError::Connection(_)) => return,
+                        // The connection is about to be reported as gone.
+                        StreamEnd::Failed(
+                            StreamError::Connection(_) | StreamError::Open(OpenError::NotConnected),
+                        ) => return,
                         StreamEnd::Failed(error) => Failure::Stream(error.clone()),
                         StreamEnd::Finished => Failure::Finished,
                     };

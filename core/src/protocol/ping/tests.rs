@@ -150,6 +150,19 @@ fn wrong_answers_and_ended_streams_are_failures() {
     }
 }
 
+/// Fails when only the end of the connection itself is taken so.
+#[test]
+fn a_connection_that_is_ending_is_no_failure_of_a_ping() {
+    let mut bench = Bench::new(Ping::default());
+    let (connection, stream, _) = begun(&mut bench);
+    let ending = StreamEnd::Failed(StreamError::Open(OpenError::NotConnected));
+    bench.ended(connection, stream, ending);
+    assert_eq!((bench.told(), results(&mut bench)), (vec![], vec![]));
+    bench.close(connection);
+    bench.wait(seconds(1000));
+    assert_eq!((bench.told(), results(&mut bench)), (vec![], vec![]));
+}
+
 #[test]
 fn an_answer_with_more_than_was_sent_is_wrong() {
     let mut bench = Bench::new(Ping::default());
