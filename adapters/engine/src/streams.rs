@@ -3,10 +3,7 @@
 //! A node may have very many streams, most of them idle, so this is packed: the entries lie in a slab, found through a
 //! hash table of their places, which costs five bytes a place where a map of entries would leave whole entries empty.
 
-use core::{
-    hash::{BuildHasher, BuildHasherDefault, Hasher},
-    task::Waker,
-};
+use core::task::Waker;
 use drywire::connection::{StreamError, StreamId};
 use hashbrown::HashTable;
 use slab::Slab;
@@ -44,14 +41,19 @@ pub(crate) struct StreamTable {
 }
 
 impl StreamTable {
+    fn place_of(&self, id: StreamId) -> Option<usize> {
+        let is_it = |place: &u32| is_at(&self.entries, *place, id);
+        self.places
+            .find(hash(id), is_it)
+            .map(|place| *place as usize)
+    }
+
     pub(crate) fn get(&self, id: StreamId) -> Option<&Entry> {
-        let place = self.places.find(hash(id), |place| self.is_at(*place, id))?;
-        self.entries.get(*place as usize)
+        self.entries.get(self.place_of(id)?)
     }
 
     pub(crate) fn get_mut(&mut self, id: StreamId) -> Option<&mut Entry> {
-        let place = *self.places.find(hash(id), |place| self.is_at(*place, id))?;
-        self.entries.get_mut(place as usize)
+        self.entries.get_mut(self.place_of(id)?)
     }
 
     /// Makes an entry for a stream, if it has none.
@@ -77,12 +79,7 @@ impl StreamTable {
     }
 
     pub(crate) fn remove(&mut self, id: StreamId) -> Option<Entry> {
-        let entries = &self.entries;
-        let is_it = |place: &u32| {
-            entries
-                .get(*place as usize)
-                .is_some_and(|entry| entry.id == id)
-        };
+        let is_it = |place: &u32| is_at(&self.entries, *place, id);
         let (place, _) = self.places.find_entry(hash(id), is_it).ok()?.remove();
         let entry = self.entries.try_remove(place as usize);
         if self.entries.is_empty() && self.entries.capacity() > KEPT {
@@ -95,37 +92,18 @@ impl StreamTable {
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries.iter_mut().map(|(_, entry)| entry)
     }
-
-    fn is_at(&self, place: u32, id: StreamId) -> bool {
-        self.entries
-            .get(place as usize)
-            .is_some_and(|entry| entry.id == id)
-    }
 }
 
-fn hash(id: StreamId) -> u64 {
-    BuildHasherDefault::<StreamIdHasher>::default().hash_one(id)
+fn is_at(entries: &Slab<Entry>, place: u32, id: StreamId) -> bool {
+    entries
+        .get(place as usize)
+        .is_some_and(|entry| entry.id == id)
 }
 
 /// Mixes a stream id, which only this side chooses: no peer can aim at collisions.
-#[derive(Default)]
-struct StreamIdHasher(u64);
-
-impl Hasher for StreamIdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // Fibonacci hashing; the rotation brings the well-mixed high bits to where the table looks.
-        self.0 = (self.0 ^ number)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .rotate_left(26);
-    }
+const fn hash(id: StreamId) -> u64 {
+    // Fibonacci hashing; the rotation brings the well-mixed high bits to where the table looks.
+    id.number()
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        .rotate_left(26)
 }

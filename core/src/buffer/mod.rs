@@ -1,8 +1,10 @@
 //! Byte queues: what was received and not read, what was written and not sent.
 
 mod receive;
+mod receive_queue;
 mod send;
 mod spare;
 
-pub use receive::{HeldMemory, Incoming, Loan, ReceiveBuffer, ReceiveQueue};
+pub use receive::{Incoming, ReceiveBuffer};
+pub use receive_queue::{HeldMemory, Loan, ReceiveQueue};
 pub use send::{SendMemory, SendQueue};

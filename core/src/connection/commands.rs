@@ -126,24 +126,19 @@ impl Connection {
         extra.owner = StreamOwner::Host;
         extra.kind = StreamKind::Raw;
         extra.read_interest = true;
-        if core::mem::take(&mut extra.undelivered)
-            && !had_message
-            && let StreamKind::ToEnd { .. } = kind
-        {
-            extra.end_seen = false;
-        }
         if let Some(lent) = extra.lent.take() {
             if had_message {
                 self.session.end_loan(lent.loan);
             } else {
+                if let StreamKind::ToEnd { .. } = kind {
+                    extra.end_seen = false;
+                }
                 self.scratch.clear();
                 if let StreamKind::Framed { .. } = kind {
                     let len = u64::try_from(lent.bytes.len()).unwrap_or(u64::MAX);
                     varint::encode(len, &mut self.scratch);
                 }
-                self.messages.retain(|message| {
-                    !matches!(&message.0, ToSwarmMessage::Data { stream, .. } if *stream == id)
-                });
+                self.messages.retain(|message| !message.is_data_of(id));
                 self.session
                     .put_back(place, &self.scratch, lent.bytes, lent.loan);
             }

@@ -61,18 +61,11 @@ impl Connection {
         let complete = match stream.extra.kind {
             StreamKind::Raw => true,
             StreamKind::ToEnd { max_len } => u32::try_from(readable).is_ok_and(|len| len > max_len),
-            StreamKind::Framed { max_len } => {
-                let prefix = self.session.peek(place, LENGTH_PREFIX);
-                let prefix = prefix.get(..LENGTH_PREFIX).unwrap_or(prefix);
-                match varint::decode(prefix) {
-                    Ok(Some((len, used))) => {
-                        let waiting = u64::try_from(readable.saturating_sub(used));
-                        len > u64::from(max_len) || waiting.is_ok_and(|waiting| waiting >= len)
-                    }
-                    Ok(None) => prefix.len() == LENGTH_PREFIX,
-                    Err(_) => true,
-                }
-            }
+            StreamKind::Framed { max_len } => match self.length_prefix(place, max_len) {
+                Ok(Some((len, used))) => readable.saturating_sub(used) >= len,
+                Ok(None) => false,
+                Err(_) => true,
+            },
         };
         if complete {
             Holding::Readable(readable)
@@ -97,22 +90,13 @@ impl Connection {
                 if readable == 0 {
                     return Ok(nothing);
                 }
-                let max_len = usize::try_from(max_len).unwrap_or(usize::MAX);
-                let prefix = self.session.peek(place, LENGTH_PREFIX);
-                let prefix = prefix.get(..LENGTH_PREFIX).unwrap_or(prefix);
-                let Some((len, used)) =
-                    varint::decode(prefix).map_err(|_| StreamError::BadFrame)?
-                else {
-                    return match (finished, prefix.len() == LENGTH_PREFIX) {
-                        (_, true) => Err(StreamError::MessageTooLong),
-                        (true, false) => Err(StreamError::Truncated),
-                        (false, false) => Ok(Next::Nothing),
+                let Some((len, used)) = self.length_prefix(place, max_len)? else {
+                    return if finished {
+                        Err(StreamError::Truncated)
+                    } else {
+                        Ok(Next::Nothing)
                     };
                 };
-                let len = usize::try_from(len)
-                    .ok()
-                    .filter(|len| *len <= max_len)
-                    .ok_or(StreamError::MessageTooLong)?;
                 if readable.saturating_sub(used) < len {
                     if finished {
                         return Err(StreamError::Truncated);
@@ -143,6 +127,24 @@ impl Connection {
                 }
                 Ok(Next::Bytes(whole))
             }
+        }
+    }
+
+    /// The length of the framed message that is next, and that of its prefix; `None` if the prefix is incomplete.
+    fn length_prefix(
+        &mut self,
+        place: usize,
+        max_len: u32,
+    ) -> Result<Option<(usize, usize)>, StreamError> {
+        let prefix = self.session.peek(place, LENGTH_PREFIX);
+        let prefix = prefix.get(..LENGTH_PREFIX).unwrap_or(prefix);
+        match varint::decode(prefix).map_err(|_| StreamError::BadFrame)? {
+            Some((len, used)) if len <= u64::from(max_len) => {
+                let len = usize::try_from(len).map_err(|_| StreamError::MessageTooLong)?;
+                Ok(Some((len, used)))
+            }
+            None if prefix.len() < LENGTH_PREFIX => Ok(None),
+            _ => Err(StreamError::MessageTooLong),
         }
     }
 
@@ -202,15 +204,12 @@ impl Connection {
             }
             return self.notify_readable(place);
         };
-        if stream.extra.undelivered || stream.extra.remote_end_reported {
+        if stream.extra.lent.is_some() || stream.extra.remote_end_reported {
             return self.settle(place);
         }
         let id = stream.extra.id;
         match self.next_bytes(place, CHUNK) {
             Ok(Next::Bytes(bytes)) => {
-                if let Some(stream) = self.session.stream_mut(place) {
-                    stream.extra.undelivered = true;
-                }
                 self.tell_swarm(ToSwarmMessage::Data { stream: id, bytes });
             }
             Ok(Next::Nothing) => {}
@@ -231,10 +230,7 @@ impl Connection {
             return;
         };
         self.end_loan(place);
-        if let Some(stream) = self.session.stream_mut(place) {
-            stream.extra.undelivered = false;
-            self.deliver(place);
-        }
+        self.deliver(place);
         // For the clock of a slow reader, that was a read.
         self.note_read();
     }

@@ -178,10 +178,7 @@ impl Connection {
 
     /// The swarm will not say that it has consumed the last message of a stream, which is charged until the swarm has it.
     pub(super) fn outlived_by_message(&mut self, id: StreamId, loan: Loan) {
-        let waits = self.messages.iter().any(
-            |message| matches!(&message.0, ToSwarmMessage::Data { stream, .. } if *stream == id),
-        );
-        if waits {
+        if self.messages.iter().any(|message| message.is_data_of(id)) {
             self.orphaned_loans.insert(id, loan);
         } else {
             self.session.end_loan(loan);

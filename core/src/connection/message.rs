@@ -21,6 +21,12 @@ pub(crate) const BYTES_AT_ONCE: u64 = 256 * 1024;
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToSwarm(pub(crate) ToSwarmMessage);
 
+impl ToSwarm {
+    pub(super) fn is_data_of(&self, id: StreamId) -> bool {
+        matches!(&self.0, ToSwarmMessage::Data { stream, .. } if *stream == id)
+    }
+}
+
 /// A message from the swarm to one of its connections. Carry it to `Connection::handle_message`, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToConnection(pub(crate) ToConnectionMessage);

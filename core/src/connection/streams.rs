@@ -111,9 +111,7 @@ pub(super) struct StreamExtra {
     pub(super) end_seen: bool,
     /// The owner is gone: only the orderly end is awaited.
     pub(super) detached: bool,
-    /// A message is on its way to the swarm and not yet consumed.
-    pub(super) undelivered: bool,
-    /// That message.
+    /// The message that is on its way to the swarm and not yet consumed.
     pub(super) lent: Option<Box<Lent>>,
     pub(super) remote_end_reported: bool,
 }
@@ -140,7 +138,6 @@ impl Default for StreamExtra {
             writable_queued: false,
             end_seen: false,
             detached: false,
-            undelivered: false,
             lent: None,
             remote_end_reported: false,
         }
