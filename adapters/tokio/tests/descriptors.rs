@@ -9,40 +9,20 @@
     clippy::unwrap_used
 )]
 
+mod common;
+
+use common::{Nothing, host};
 use drywire::{
-    connection::Slot,
     multistream::ProtocolName,
-    swarm::{AttemptError, Context, DialOptions, Event, Input, Protocol, TransportError},
-    time::Instant,
+    swarm::{AttemptError, DialOptions, Event, TransportError},
 };
 use drywire_engine::{ConnectError, Host, Stream};
-use drywire_tokio::TokioRuntime;
 use std::{fs::File, net::TcpStream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
 /// Descriptors of the process, from now on.
 const LIMIT: u64 = 256;
-
-struct Nothing;
-
-impl Protocol for Nothing {
-    type Event = ();
-
-    fn start(&mut self, _: &mut Context<'_, ()>) {}
-
-    fn handle(&mut self, _: Slot, _: Input<'_>, _: &mut Context<'_, ()>) {}
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-}
-
-fn host() -> Host<Nothing> {
-    Host::builder(TokioRuntime::current().unwrap(), Nothing)
-        .start()
-        .unwrap()
-}
 
 fn serve_echo(host: &Host<Nothing>) {
     let mut incoming = host.accept(ECHO, 16).unwrap();

@@ -10,11 +10,10 @@
     clippy::unwrap_used
 )]
 
-use drywire::{
-    connection::Slot,
-    swarm::{AttemptError, Context, DialError, DialOptions, Input, Protocol, TransportError},
-    time::Instant,
-};
+mod common;
+
+use common::{Nothing, host_on};
+use drywire::swarm::{AttemptError, DialError, DialOptions, TransportError};
 use drywire_engine::{ConnectError, Host, Runtime as _};
 use drywire_tokio::TokioRuntime;
 use std::{
@@ -29,20 +28,6 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, UdpSocket},
 };
-
-struct Nothing;
-
-impl Protocol for Nothing {
-    type Event = ();
-
-    fn start(&mut self, _: &mut Context<'_, ()>) {}
-
-    fn handle(&mut self, _: Slot, _: Input<'_>, _: &mut Context<'_, ()>) {}
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-}
 
 /// What the server does with a question.
 enum Answer {
@@ -157,7 +142,7 @@ fn runtime(server: SocketAddr) -> TokioRuntime {
 }
 
 fn host(server: SocketAddr) -> Host<Nothing> {
-    Host::builder(runtime(server), Nothing).start().unwrap()
+    host_on(runtime(server))
 }
 
 /// Fails if TXT records are not looked up, at each step of a chain, or if what follows the name does not choose among them.

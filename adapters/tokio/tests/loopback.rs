@@ -8,40 +8,20 @@
     clippy::unwrap_used
 )]
 
+mod common;
+
+use common::{Nothing, host};
 use core::time::Duration;
 use drywire::{
-    connection::{ConnectionError, Slot},
+    connection::ConnectionError,
     multiaddr::{Multiaddr, Protocol as Part},
     multistream::ProtocolName,
-    swarm::{AttemptError, Context, DialOptions, Input, Protocol, TransportError},
-    time::Instant,
+    swarm::{AttemptError, DialOptions, TransportError},
 };
 use drywire_engine::{ConnectError, Host, ListenError, Stream};
-use drywire_tokio::TokioRuntime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
-
-/// A node without protocols of its own.
-struct Nothing;
-
-impl Protocol for Nothing {
-    type Event = ();
-
-    fn start(&mut self, _: &mut Context<'_, ()>) {}
-
-    fn handle(&mut self, _: Slot, _: Input<'_>, _: &mut Context<'_, ()>) {}
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-}
-
-fn host() -> Host<Nothing> {
-    Host::builder(TokioRuntime::current().unwrap(), Nothing)
-        .start()
-        .unwrap()
-}
 
 async fn listening(address: &str) -> (Host<Nothing>, Multiaddr) {
     let host = host();
