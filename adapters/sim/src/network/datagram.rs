@@ -1,0 +1,190 @@
+//! Datagrams: lost, late, twice, changed, or too long.
+
+use super::{Happening, HostId, Network, NetworkError, Signal, transfer::loss_now};
+use crate::fault::Fault;
+use bytes::Bytes;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use drywire::time::Instant;
+use std::collections::VecDeque;
+
+/// Datagrams that wait to be received at one socket; one more is lost.
+const WAITING: usize = 256;
+
+/// Names a datagram socket. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(u64);
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    pub(super) host: HostId,
+    address: SocketAddr,
+    waiting: VecDeque<(SocketAddr, Bytes)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Flight {
+    from: SocketAddr,
+    from_host: HostId,
+    to: SocketAddr,
+    to_host: HostId,
+    bytes: Bytes,
+}
+
+impl Network {
+    /// A datagram socket at an address of a host, or an unspecified one. Port 0 means any. Returns the address with its
+    /// port.
+    ///
+    /// # Errors
+    /// As the operating system would say.
+    pub fn bind(
+        &mut self,
+        host: HostId,
+        address: SocketAddr,
+    ) -> Result<(SocketId, SocketAddr), NetworkError> {
+        if !self.is_up(host) {
+            return Err(NetworkError::Closed);
+        }
+        if self.is_exhausted(host) {
+            return Err(NetworkError::OutOfDescriptors);
+        }
+        let ip = address.ip();
+        if !(ip.is_unspecified() || ip.is_loopback() || self.addresses(host).contains(&ip)) {
+            return Err(NetworkError::AddressNotAvailable);
+        }
+        let port = match address.port() {
+            0 => self.free_port(host).ok_or(NetworkError::AddressInUse)?,
+            port => port,
+        };
+        let address = SocketAddr::new(ip, port);
+        if self.bound.contains_key(&(host, address)) {
+            return Err(NetworkError::AddressInUse);
+        }
+        let id = SocketId(self.next_number());
+        self.bound.insert((host, address), id);
+        self.sockets.insert(
+            id,
+            Socket {
+                host,
+                address,
+                waiting: VecDeque::new(),
+            },
+        );
+        Ok((id, address))
+    }
+
+    /// Drops a datagram socket.
+    pub fn unbind(&mut self, socket: SocketId) {
+        if let Some(gone) = self.sockets.remove(&socket) {
+            self.bound.remove(&(gone.host, gone.address));
+        }
+    }
+
+    /// Sends a datagram. Whether it arrives nobody knows.
+    ///
+    /// # Errors
+    /// [`NetworkError::Closed`] if there is no such socket, [`NetworkError::Unreachable`] if there is no such address.
+    pub fn send_to(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        to: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), NetworkError> {
+        self.now = self.now.max(now);
+        let own = self.sockets.get(&socket).ok_or(NetworkError::Closed)?;
+        let (host, mut from) = (own.host, own.address);
+        let target = self.owner(host, to.ip()).ok_or(NetworkError::Unreachable)?;
+        if from.ip().is_unspecified() {
+            let same = |ip: &&IpAddr| ip.is_ipv4() == to.is_ipv4();
+            let ip = self.addresses(host).iter().find(same).copied();
+            from.set_ip(ip.unwrap_or(to.ip()));
+        }
+        let link = self.link(host, target);
+        if datagram.len() > link.mtu {
+            self.faults.count(Fault::TooLong);
+            return Ok(());
+        }
+        let way = (host, target);
+        let lost = self
+            .chance
+            .happens(loss_now(&link, self.bursts.contains(&way)));
+        if lost {
+            self.faults.count(Fault::DatagramLoss);
+            self.bursts.insert(way);
+            return Ok(());
+        }
+        self.bursts.remove(&way);
+        let copies = if self.chance.happens(link.duplication) {
+            self.faults.count(Fault::Duplication);
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let mut bytes = datagram.to_vec();
+            if self.chance.happens(link.corruption) && !bytes.is_empty() {
+                self.faults.count(Fault::Corruption);
+                let bit = self.chance.index(bytes.len() * 8);
+                if let Some(byte) = bytes.get_mut(bit / 8) {
+                    *byte ^= 1 << (bit % 8);
+                }
+            }
+            let (mut travel, spike) = link.travel(&mut self.chance);
+            if spike {
+                self.faults.count(Fault::Spike);
+            }
+            if self.chance.happens(link.reordering) {
+                self.faults.count(Fault::Reordering);
+                travel += self.chance.time(link.latency * 3);
+            }
+            let flight = Flight {
+                from,
+                from_host: host,
+                to,
+                to_host: target,
+                bytes: bytes.into(),
+            };
+            self.enter(travel, Happening::Datagram(Box::new(flight)));
+        }
+        Ok(())
+    }
+
+    /// Takes one datagram, with the sender's address, if one waits.
+    ///
+    /// # Errors
+    /// [`NetworkError::Closed`] if there is no such socket.
+    pub fn receive_from(
+        &mut self,
+        socket: SocketId,
+    ) -> Result<Option<(SocketAddr, Bytes)>, NetworkError> {
+        let socket = self.sockets.get_mut(&socket).ok_or(NetworkError::Closed)?;
+        Ok(socket.waiting.pop_front())
+    }
+
+    pub(super) fn datagram(&mut self, flight: Flight) {
+        let Flight {
+            from, to, bytes, ..
+        } = flight;
+        if !self.passes(flight.from_host, flight.to_host) {
+            return;
+        }
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let exact = self.bound.get(&(flight.to_host, to));
+        let any = || {
+            self.bound
+                .get(&(flight.to_host, SocketAddr::new(any, to.port())))
+        };
+        let Some(id) = exact.or_else(any).copied() else {
+            return;
+        };
+        if let Some(socket) = self.sockets.get_mut(&id)
+            && socket.waiting.len() < WAITING
+        {
+            socket.waiting.push_back((from, bytes));
+            self.signal(flight.to_host, Signal::Datagram(id));
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! Hosts with addresses, pipes and datagrams between them: a machine like all others.
+//!
+//! A [`Network`] is told the time and what hosts do with their sockets; it keeps what is on its way, and gives
+//! [`Signal`]s: which host is to look at which of its sockets. It plays the part of operating systems and everything
+//! between them, and knows nothing of what the bytes mean.
+//!
+//! Pipes behave as TCP does: ordered and reliable while both sides live, with a bounded number of bytes between writer
+//! and reader; closing with unread bytes resets the peer; bytes for a pipe that its host has forgotten are answered by a
+//! reset; bytes for a host that is gone are sent again until the pipe times out, and nobody tells.
+
+mod connect;
+mod datagram;
+mod error;
+mod link;
+mod partition;
+mod pipe;
+mod transfer;
+
+pub use connect::{ConnectId, ListenerId};
+pub use datagram::SocketId;
+pub use error::NetworkError;
+pub use link::{Link, Pieces, Region};
+pub use partition::{Partition, PartitionId};
+pub use pipe::Cut;
+pub use transfer::Read;
+
+use crate::{
+    agenda::Agenda,
+    chance::Chance,
+    error::WorldError,
+    fault::{Fault, FaultCounts},
+};
+use connect::{Attempt, Listener, PlannedCut};
+use core::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+use datagram::Socket;
+use drywire::{seed::Seed, time::Instant};
+use pipe::Direction;
+use slab::Slab;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The shortest time after which a lost piece is sent again.
+const RETRANSMIT_AFTER: Duration = Duration::from_millis(200);
+/// The longest: shorter than in the real world, so that what has healed shows soon.
+const RETRANSMIT_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// Names a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub(crate) u32);
+
+impl HostId {
+    /// Its number: the first host is 0.
+    #[must_use]
+    pub const fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for HostId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "h{}", self.0)
+    }
+}
+
+/// Names one end of a pipe. Never reused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct End {
+    pipe: u32,
+    /// Of the place in the slab.
+    generation: u32,
+    /// 0 dialed, 1 listened.
+    side: u8,
+}
+
+impl End {
+    const fn other(self) -> Self {
+        Self {
+            side: 1 - self.side,
+            ..self
+        }
+    }
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = if self.side == 0 { "dialer" } else { "listener" };
+        write!(f, "pipe {}.{} {side}", self.pipe, self.generation)
+    }
+}
+
+/// Something a host is to look at. A signal may come without need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Signal {
+    /// There may be something to read: bytes, the end, or an error.
+    Readable(End),
+    /// There may be room to write, or an error.
+    Writable(End),
+    /// An attempt to connect is over.
+    Connected(ConnectId, Result<End, NetworkError>),
+    /// A listener may have something to accept.
+    Acceptable(ListenerId),
+    /// A datagram socket may have something to receive.
+    Datagram(SocketId),
+}
+
+#[derive(Debug)]
+enum Happening {
+    /// The first segment in flight, written by this end, arrives.
+    Arrival(End),
+    /// A reset reaches this end.
+    Reset(End, NetworkError),
+    /// This end may try to write again.
+    Room(End),
+    Syn(ConnectId, u32),
+    Connected(ConnectId, Result<End, NetworkError>),
+    Accept(ListenerId, End),
+    Datagram(Box<datagram::Flight>),
+}
+
+#[derive(Debug)]
+struct Host {
+    addresses: Vec<IpAddr>,
+    region: Option<Region>,
+    up: bool,
+    next_port: u16,
+    /// Until when there are no file descriptors.
+    exhausted: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Pipe {
+    generation: u32,
+    ends: [EndState; 2],
+    /// Written by the end of the same index.
+    directions: [Direction; 2],
+}
+
+#[derive(Debug)]
+struct EndState {
+    host: HostId,
+    address: SocketAddr,
+    open: bool,
+    error: Option<NetworkError>,
+}
+
+/// Hosts, and everything between them. See the [module](self).
+#[derive(Debug)]
+pub struct Network {
+    hosts: Vec<Host>,
+    by_address: BTreeMap<IpAddr, HostId>,
+    pipes: Slab<Pipe>,
+    generation: u32,
+    listeners: BTreeMap<ListenerId, Listener>,
+    listening: BTreeMap<(HostId, SocketAddr), ListenerId>,
+    attempts: BTreeMap<ConnectId, Attempt>,
+    sockets: BTreeMap<SocketId, Socket>,
+    bound: BTreeMap<(HostId, SocketAddr), SocketId>,
+    numbers: u64,
+    planned_cuts: Vec<PlannedCut>,
+    partitions: BTreeMap<PartitionId, Partition>,
+    /// For whoever no other link is set.
+    link: Link,
+    links: BTreeMap<(HostId, HostId), Link>,
+    /// Factors to the latencies between regions, drawn once for each way.
+    factors: BTreeMap<(HostId, HostId), f64>,
+    /// Ways on which the last datagram was lost.
+    bursts: BTreeSet<(HostId, HostId)>,
+    seed: Seed,
+    chance: Chance,
+    agenda: Agenda<Happening>,
+    signals: VecDeque<(HostId, Signal)>,
+    faults: FaultCounts,
+    /// A pipe on which nothing gets through for so long is given up.
+    pipe_timeout: Duration,
+    bytes: u64,
+    now: Instant,
+}
+
+impl Network {
+    /// No hosts yet. Without any other word links are [`Link::default()`].
+    #[must_use]
+    pub fn new(seed: &Seed) -> Self {
+        Self {
+            hosts: Vec::new(),
+            by_address: BTreeMap::new(),
+            pipes: Slab::new(),
+            generation: 0,
+            listeners: BTreeMap::new(),
+            listening: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            numbers: 0,
+            planned_cuts: Vec::new(),
+            partitions: BTreeMap::new(),
+            link: Link::default(),
+            links: BTreeMap::new(),
+            factors: BTreeMap::new(),
+            bursts: BTreeSet::new(),
+            chance: Chance::new(seed, "links"),
+            seed: seed.clone(),
+            agenda: Agenda::new(None),
+            signals: VecDeque::new(),
+            faults: FaultCounts::default(),
+            pipe_timeout: Duration::from_secs(15 * 60),
+            bytes: 0,
+            now: Instant::ZERO,
+        }
+    }
+
+    // Hosts
+
+    /// A host with these addresses. With a region, its latency to other hosts that have one follows from where they are,
+    /// times a factor of each way whose logarithm is normal with a deviation of 0.25.
+    ///
+    /// # Errors
+    /// [`WorldError::DuplicateAddress`] if another host has one of the addresses.
+    pub fn add_host(
+        &mut self,
+        addresses: Vec<IpAddr>,
+        region: Option<Region>,
+    ) -> Result<HostId, WorldError> {
+        for address in &addresses {
+            if self.by_address.contains_key(address) {
+                return Err(WorldError::DuplicateAddress(*address));
+            }
+        }
+        let host = HostId(u32::try_from(self.hosts.len()).map_err(|_| WorldError::OutOfAddresses)?);
+        for address in &addresses {
+            self.by_address.insert(*address, host);
+        }
+        self.hosts.push(Host {
+            addresses,
+            region,
+            up: true,
+            next_port: 49_151,
+            exhausted: None,
+        });
+        Ok(host)
+    }
+
+    /// The addresses of a host; empty if there is none.
+    #[must_use]
+    pub fn addresses(&self, host: HostId) -> &[IpAddr] {
+        self.hosts
+            .get(host.number())
+            .map_or(&[], |host| &host.addresses)
+    }
+
+    /// Whether a host runs.
+    #[must_use]
+    pub fn is_up(&self, host: HostId) -> bool {
+        self.hosts.get(host.number()).is_some_and(|host| host.up)
+    }
+
+    /// How many hosts there are, running or not.
+    #[must_use]
+    pub fn host_count(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// A host goes down and loses its sockets. Its peers are told (resets and ends arrive) if only the process died;
+    /// with `silent` the machine vanishes and nobody is told.
+    pub fn crash(&mut self, now: Instant, host: HostId, silent: bool) {
+        self.now = self.now.max(now);
+        let ends: Vec<End> = self.ends_of(host).collect();
+        for end in ends {
+            if silent {
+                self.vanish(end);
+            } else {
+                self.close(now, end);
+            }
+        }
+        self.attempts.retain(|_, attempt| attempt.host != host);
+        self.listeners.retain(|_, listener| listener.host != host);
+        self.listening.retain(|(of, _), _| *of != host);
+        self.sockets.retain(|_, socket| socket.host != host);
+        self.bound.retain(|(of, _), _| *of != host);
+        self.signals.retain(|(of, _)| *of != host);
+        if let Some(host) = self.hosts.get_mut(host.number()) {
+            host.up = false;
+        }
+    }
+
+    /// A host that was down runs again, without sockets.
+    pub fn restart(&mut self, host: HostId) {
+        if let Some(host) = self.hosts.get_mut(host.number()) {
+            host.up = true;
+            host.exhausted = None;
+        }
+    }
+
+    /// A host has no file descriptors for new sockets until then.
+    pub fn exhaust_descriptors(&mut self, host: HostId, until: Instant) {
+        if let Some(host) = self.hosts.get_mut(host.number()) {
+            host.exhausted = Some(until);
+            self.faults.count(Fault::OutOfDescriptors);
+        }
+    }
+
+    fn is_exhausted(&self, host: HostId) -> bool {
+        let until = self
+            .hosts
+            .get(host.number())
+            .and_then(|host| host.exhausted);
+        until.is_some_and(|until| self.now < until)
+    }
+
+    fn ends_of(&self, host: HostId) -> impl Iterator<Item = End> {
+        self.pipes.iter().flat_map(move |(index, pipe)| {
+            [0u8, 1]
+                .into_iter()
+                .zip(&pipe.ends)
+                .filter_map(move |(side, end)| {
+                    (end.host == host && end.open).then_some(End {
+                        pipe: index as u32,
+                        generation: pipe.generation,
+                        side,
+                    })
+                })
+        })
+    }
+
+    // Links
+
+    /// How all ways behave for which nothing else is said, also pipes that are there. Without regions the latency is the
+    /// link's; between hosts with regions it follows from those.
+    ///
+    /// # Errors
+    /// [`WorldError::BadRate`] if a number makes no sense.
+    pub fn set_default_link(&mut self, link: Link) -> Result<(), WorldError> {
+        link.check()?;
+        self.link = link;
+        self.relink();
+        Ok(())
+    }
+
+    /// How the way from one host to another behaves, also for pipes that are there. The way back is not concerned.
+    ///
+    /// # Errors
+    /// [`WorldError::BadRate`] if a number makes no sense, [`WorldError::UnknownHost`].
+    pub fn set_link(&mut self, from: HostId, to: HostId, link: Link) -> Result<(), WorldError> {
+        link.check()?;
+        for host in [from, to] {
+            if host.number() >= self.hosts.len() {
+                return Err(WorldError::UnknownHost(host));
+            }
+        }
+        self.links.insert((from, to), link);
+        self.relink();
+        Ok(())
+    }
+
+    /// The link from one host to another.
+    pub fn link(&mut self, from: HostId, to: HostId) -> Link {
+        if from == to {
+            return Link::default().latency(Duration::from_micros(50));
+        }
+        if let Some(link) = self.links.get(&(from, to)) {
+            return link.clone();
+        }
+        let region = |host: HostId| self.hosts.get(host.number()).and_then(|host| host.region);
+        let mut link = self.link.clone();
+        if let (Some(here), Some(there)) = (region(from), region(to)) {
+            let seed = &self.seed;
+            let factor = *self
+                .factors
+                .entry((from, to))
+                .or_insert_with(|| Chance::new(seed, &format!("way {from} {to}")).log_normal(0.25));
+            link.latency = link::scale(here.round_trip(there) / 2, factor);
+        }
+        link
+    }
+
+    fn relink(&mut self) {
+        let keys: Vec<usize> = self.pipes.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let Some([first, second]) = self
+                .pipes
+                .get(key)
+                .map(|pipe| pipe.ends.each_ref().map(|end| end.host))
+            else {
+                continue;
+            };
+            let links = [self.link(first, second), self.link(second, first)];
+            if let Some(pipe) = self.pipes.get_mut(key) {
+                for (direction, link) in pipe.directions.iter_mut().zip(links) {
+                    direction.link = link;
+                }
+            }
+        }
+    }
+
+    /// How long a pipe lives on which nothing gets through. 15 minutes.
+    pub const fn set_pipe_timeout(&mut self, timeout: Duration) {
+        self.pipe_timeout = timeout;
+    }
+
+    /// Things of one instant happen in an order drawn from the seed, instead of that in which they were caused.
+    pub fn permute_ties(&mut self, permute: bool) {
+        let ties = permute.then(|| Chance::new(&self.seed, "ties"));
+        if permute {
+            self.faults.count(Fault::PermutedTies);
+        }
+        self.agenda.permute_ties(ties);
+    }
+
+    // Time
+
+    /// When something happens next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if !self.signals.is_empty() {
+            return Some(self.now);
+        }
+        self.agenda.next()
+    }
+
+    /// Lets the next thing happen whose time has come. Returns whether there was one.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        self.now = self.now.max(now);
+        let Some(happening) = self.agenda.pop_due(self.now) else {
+            return false;
+        };
+        match happening {
+            Happening::Arrival(end) => self.arrival(end),
+            Happening::Reset(end, error) => self.fail(end, error),
+            Happening::Room(end) => self.signal_writer(end),
+            Happening::Syn(attempt, tries) => self.syn(attempt, tries),
+            Happening::Connected(attempt, result) => self.connected(attempt, result),
+            Happening::Accept(listener, end) => self.accepted(listener, end),
+            Happening::Datagram(flight) => self.datagram(*flight),
+        }
+        true
+    }
+
+    /// The next signal, and for whom.
+    pub fn poll_signal(&mut self) -> Option<(HostId, Signal)> {
+        self.signals.pop_front()
+    }
+
+    // What is
+
+    /// The faults met so far.
+    #[must_use]
+    pub const fn faults(&self) -> &FaultCounts {
+        &self.faults
+    }
+
+    pub(crate) const fn faults_mut(&mut self) -> &mut FaultCounts {
+        &mut self.faults
+    }
+
+    /// Bytes that were written to pipes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Pipes of which at least one end is open.
+    #[must_use]
+    pub fn pipe_count(&self) -> usize {
+        self.pipes.len()
+    }
+
+    /// The host at the other end of a pipe, and whether that end is still open.
+    #[must_use]
+    pub fn peer_of(&self, end: End) -> Option<(HostId, bool)> {
+        let pipe = self.pipe(end)?;
+        let other = pipe.ends.get(usize::from(end.other().side))?;
+        Some((other.host, other.open))
+    }
+
+    /// The addresses of an end and of the other one.
+    #[must_use]
+    pub fn endpoint_addresses(&self, end: End) -> Option<(SocketAddr, SocketAddr)> {
+        let pipe = self.pipe(end)?;
+        let here = pipe.ends.get(usize::from(end.side))?;
+        let there = pipe.ends.get(usize::from(end.other().side))?;
+        Some((here.address, there.address))
+    }
+
+    /// The other end of a pipe.
+    #[must_use]
+    pub const fn opposite(&self, end: End) -> End {
+        end.other()
+    }
+
+    fn pipe(&self, end: End) -> Option<&Pipe> {
+        let pipe = self.pipes.get(end.pipe as usize);
+        pipe.filter(|pipe| pipe.generation == end.generation)
+    }
+
+    fn pipe_mut(&mut self, end: End) -> Option<&mut Pipe> {
+        let pipe = self.pipes.get_mut(end.pipe as usize);
+        pipe.filter(|pipe| pipe.generation == end.generation)
+    }
+
+    /// An end's state with the directions it writes and reads.
+    fn parts(&mut self, end: End) -> Option<(&mut EndState, &mut Direction, &mut Direction)> {
+        let pipe = self.pipe_mut(end)?;
+        let [first, second] = &mut pipe.directions;
+        let [dialer, listener] = &mut pipe.ends;
+        Some(if end.side == 0 {
+            (dialer, first, second)
+        } else {
+            (listener, second, first)
+        })
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    fn enter(&mut self, after: Duration, happening: Happening) {
+        self.agenda.enter(self.now + after, happening);
+    }
+
+    fn signal(&mut self, host: HostId, signal: Signal) {
+        if self.is_up(host) {
+            self.signals.push_back((host, signal));
+        }
+    }
+}
