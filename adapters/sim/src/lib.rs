@@ -13,6 +13,7 @@ pub mod network;
 mod statistics;
 mod trace;
 mod violation;
+pub mod workload;
 mod world;
 
 pub use chronicle::{Chronicle, Moment};

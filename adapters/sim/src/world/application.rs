@@ -1,14 +1,14 @@
 //! What a host's user does: code over its node.
 
-use crate::{chance::Chance, network::HostId};
+use crate::{chance::Chance, network::HostId, statistics::Statistics};
 use drywire::{
     connection::ConnectionId,
     identity::PeerId,
     node::{Node, NodeEvent},
-    swarm::Protocol,
+    swarm::{DialError, DialId, DialOptions, Protocol},
     time::{Instant, UnixTime},
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The most events that [`Events`] keeps.
 const KEPT: usize = 65_536;
@@ -63,6 +63,8 @@ pub struct HostContext<'a, P: Protocol> {
     /// Draws for this application.
     pub chance: &'a mut Chance,
     pub(crate) misdeeds: &'a mut Vec<(&'static str, String)>,
+    pub(crate) dials: &'a mut BTreeSet<DialId>,
+    pub(crate) statistics: &'a mut Statistics,
 }
 
 impl<P: Protocol> HostContext<'_, P> {
@@ -71,6 +73,17 @@ impl<P: Protocol> HostContext<'_, P> {
     pub fn connections(&self) -> Vec<(ConnectionId, PeerId)> {
         let all = self.node.swarm().connections();
         all.map(|info| (info.connection, info.peer)).collect()
+    }
+
+    /// Dials. The world expects the dial's end: exactly one.
+    ///
+    /// # Errors
+    /// [`DialError`] tells why nothing was begun.
+    pub fn dial(&mut self, options: DialOptions) -> Result<DialId, DialError> {
+        let dial = self.node.dial(self.now, options)?;
+        self.statistics.dials += 1;
+        self.dials.insert(dial);
+        Ok(dial)
     }
 
     /// Something is wrong: the run ends with a [`Violation`](crate::Violation) of this name.

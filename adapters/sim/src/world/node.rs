@@ -174,6 +174,8 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             host: outside.host,
             chance: &mut self.chance,
             misdeeds: &mut self.misdeeds,
+            dials: &mut self.dials,
+            statistics: &mut *outside.statistics,
         };
         run(&mut self.application, &mut context);
     }
@@ -198,11 +200,8 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
         options: DialOptions,
         outside: &mut Outside<'_>,
     ) -> Result<DialId, DialError> {
-        let dial = self.node.dial(outside.host_now(), options);
-        if let Ok(dial) = dial {
-            outside.statistics.dials += 1;
-            self.dials.insert(dial);
-        }
+        let mut dial = Err(DialError::ShuttingDown);
+        self.apply(outside, |_, host| dial = host.dial(options));
         self.settle(outside);
         dial
     }
