@@ -39,6 +39,10 @@ const TRACE_LINES: usize = 200;
 /// Wakes of one host in a row at one instant, before it is said to loop.
 const MAX_WAKES: u32 = 1_000;
 
+/// If everything is to be checked, hosts without a turn are too, so often, as long as no more such checks come in a row.
+const CHECK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+const MAX_CHECKS: u32 = 600;
+
 /// Something the world does at its time.
 enum Job {
     /// The deadline of a host, if it is still this one.
@@ -99,6 +103,7 @@ pub struct World {
     chronicle: Option<Chronicle>,
     /// Hosts are checked after each so many steps; 0: never.
     check_every: u64,
+    next_check: Instant,
     violation: Option<Violation>,
     addresses_given: u32,
 }
@@ -124,6 +129,7 @@ impl World {
             statistics: Statistics::default(),
             chronicle: None,
             check_every: 1,
+            next_check: Instant::ZERO,
             violation: None,
             addresses_given: 0,
             seed,
