@@ -90,6 +90,38 @@ impl Trouble {
         text.split(' ').next().unwrap_or_default().into()
     }
 
+    /// The same trouble, more often.
+    #[must_use]
+    pub(super) fn stronger(mut self) -> Self {
+        match &mut self {
+            Self::Spikes { probability }
+            | Self::Stalls { probability, .. }
+            | Self::Resets { probability }
+            | Self::OneWayEnds { probability }
+            | Self::Silences { probability }
+            | Self::BitFlips { probability }
+            | Self::Loss { probability }
+            | Self::Refusals { probability }
+            | Self::BlackHoles { probability }
+            | Self::LateConnects { probability }
+            | Self::LateTimers { probability, .. } => {
+                *probability = round((*probability * 10.0).min(0.5))
+            }
+            Self::Bisections { every_ms, .. }
+            | Self::OneWayPartitions { every_ms, .. }
+            | Self::RingPartitions { every_ms, .. }
+            | Self::SwizzleClogs { every_ms, .. }
+            | Self::Crashes { every_ms, .. }
+            | Self::PowerLosses { every_ms, .. }
+            | Self::ClockJumps { every_ms }
+            | Self::CalendarJumps { every_ms }
+            | Self::OutOfDescriptors { every_ms, .. }
+            | Self::Hangups { every_ms } => *every_ms = (*every_ms / 10).max(100),
+            _ => {}
+        }
+        self
+    }
+
     /// Every kind of trouble, each with a strength drawn for it.
     #[must_use]
     pub fn draw_all(chance: &mut Chance) -> Vec<Self> {

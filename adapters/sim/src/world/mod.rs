@@ -251,7 +251,8 @@ impl World {
             chronicle: self.chronicle.as_mut(),
             names: &self.dns,
             identities: &self.identities,
-            patience: state.patience,
+            // Several timers in a row may each be late.
+            patience: state.patience.and(state.late_timers.1 * 3),
             checks: self.check_every == 1,
             seed: self.number,
             violation: &mut self.violation,
