@@ -57,6 +57,7 @@ impl<T> Agenda<T> {
         self.entries.pop().map(|Reverse(entry)| entry.what)
     }
 
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

@@ -525,10 +525,6 @@ impl Network {
         &self.faults
     }
 
-    pub(crate) const fn faults_mut(&mut self) -> &mut FaultCounts {
-        &mut self.faults
-    }
-
     /// Bytes that were written to pipes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {

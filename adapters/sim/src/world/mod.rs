@@ -1,0 +1,304 @@
+//! Hosts and the network between them, in virtual time.
+
+mod application;
+mod builder;
+mod commands;
+mod host;
+mod node;
+mod outside;
+mod run;
+
+pub use application::{Application, Events, HostContext};
+pub use host::{Host, HostBuilder, PORT};
+
+use crate::{
+    agenda::Agenda,
+    chance::Chance,
+    chronicle::Chronicle,
+    error::WorldError,
+    network::{HostId, Network},
+    statistics::Statistics,
+    trace::{Trace, TraceHash},
+    violation::Violation,
+};
+use core::{fmt, time::Duration};
+use drywire::{
+    identity::PeerId,
+    multiaddr::Multiaddr,
+    seed::Seed,
+    swarm::ConnectionLimits,
+    time::{Instant, UnixTime},
+};
+use node::Machine;
+use outside::{Clock, Names, Outside};
+use std::collections::BTreeMap;
+
+/// 20 November 2026: when worlds begin.
+const BEGINNING: UnixTime = UnixTime::from_secs(1_795_132_800);
+/// Lines of the trace that are kept for reports.
+const TRACE_LINES: usize = 200;
+/// Wakes of one host in a row at one instant, before it is said to loop.
+const MAX_WAKES: u32 = 1_000;
+
+/// Something the world does at its time.
+enum Job {
+    /// The deadline of a host, if it is still this one.
+    Wake(HostId, u64),
+    Script(Box<dyn FnOnce(&mut World)>),
+}
+
+/// Makes a host's node anew: with its key, or with another one.
+type Maker = Box<dyn FnMut(&mut World, HostId, bool) -> Result<Box<dyn Machine>, WorldError>>;
+
+struct HostState {
+    name: String,
+    machine: Option<Box<dyn Machine>>,
+    /// `None` while it is at work, and for hosts without a node.
+    maker: Option<Maker>,
+    address: Option<Multiaddr>,
+    limits: ConnectionLimits,
+    clock: Clock,
+    /// How likely its timers are late, and by how much at most.
+    late_timers: (f64, Duration),
+    armed: Option<Instant>,
+    /// Names the deadline that counts.
+    token: u64,
+    /// Wakes at one instant.
+    woken: (Instant, u32),
+    restarts: u64,
+}
+
+/// A network of hosts in virtual time. All that happens follows from its seed and from what it is told.
+///
+/// ```
+/// use core::time::Duration;
+/// use drywire_sim::{HostBuilder, Link, World};
+///
+/// let mut world = World::new(7);
+/// world.set_default_link(Link::default().latency(Duration::from_millis(40)).loss(0.01))?;
+/// let alice = world.add(HostBuilder::standard("alice"))?;
+/// let bob = world.add(HostBuilder::standard("bob"))?;
+/// world.dial(alice, bob)?;
+/// assert!(world.run_until(Duration::from_secs(5), |world| world.are_connected(alice, bob))?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct World {
+    number: u64,
+    seed: Seed,
+    now: Instant,
+    unix_start: UnixTime,
+    network: Network,
+    hosts: Vec<HostState>,
+    names: BTreeMap<String, HostId>,
+    /// Who each host is and was; nobody for hosts without a node.
+    identities: Vec<Vec<PeerId>>,
+    dns: Names,
+    agenda: Agenda<Job>,
+    chance: Chance,
+    trace: Trace,
+    statistics: Statistics,
+    chronicle: Option<Chronicle>,
+    /// Hosts are checked after each so many steps; 0: never.
+    check_every: u64,
+    violation: Option<Violation>,
+    addresses_given: u32,
+}
+
+impl World {
+    /// A world without hosts, decided by this seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let number = seed;
+        let seed = Seed::for_tests(seed).derive("world");
+        Self {
+            number,
+            now: Instant::ZERO + Duration::from_secs(1),
+            unix_start: BEGINNING,
+            network: Network::new(&seed.derive("network")),
+            hosts: Vec::new(),
+            names: BTreeMap::new(),
+            identities: Vec::new(),
+            dns: Names::default(),
+            agenda: Agenda::new(None),
+            chance: Chance::new(&seed, "world"),
+            trace: Trace::new(TRACE_LINES),
+            statistics: Statistics::default(),
+            chronicle: None,
+            check_every: 1,
+            violation: None,
+            addresses_given: 0,
+            seed,
+        }
+    }
+
+    /// The seed it was made with.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.number
+    }
+
+    /// Virtual time. A world begins at one second.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The network, to look at, and for sockets that no node owns.
+    #[must_use]
+    pub const fn network(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// Draws for scripts, from the world's seed.
+    #[must_use]
+    pub const fn chance(&mut self) -> &mut Chance {
+        &mut self.chance
+    }
+
+    /// A hash over everything hosts were given and gave so far. The same seed and the same script give the same hash, at
+    /// every optimisation level.
+    #[must_use]
+    pub fn trace_hash(&self) -> TraceHash {
+        self.trace.value()
+    }
+
+    /// The last lines of the trace: what happened, for people.
+    #[must_use]
+    pub fn trace(&self) -> Vec<String> {
+        self.trace.lines().collect()
+    }
+
+    /// How many lines of the trace to keep: 200 by default. Without any, large worlds are a good deal faster.
+    pub fn keep_trace(&mut self, lines: usize) {
+        self.trace.keep(lines);
+    }
+
+    /// Checks invariants after every so many steps. 1 by default; 0 is never.
+    pub const fn check_every(&mut self, steps: u64) {
+        self.check_every = steps;
+    }
+
+    /// Keeps from now on what a picture of the run needs.
+    pub fn keep_chronicle(&mut self) {
+        self.chronicle.get_or_insert_default();
+    }
+
+    /// What happened when and where, if it was [kept](Self::keep_chronicle).
+    #[must_use]
+    pub const fn chronicle(&self) -> Option<&Chronicle> {
+        self.chronicle.as_ref()
+    }
+
+    /// Counts of what happened so far.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let mut all = self.statistics.clone();
+        all.bytes = self.network.bytes();
+        all.faults.add(self.network.faults());
+        all
+    }
+
+    /// The first invariant that did not hold, if any.
+    #[must_use]
+    pub const fn violation(&self) -> Option<&Violation> {
+        self.violation.as_ref()
+    }
+
+    /// The hosts, in the order they were added.
+    pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
+        (0..self.hosts.len()).map(|number| HostId(number as u32))
+    }
+
+    /// The name of a host.
+    #[must_use]
+    pub fn name(&self, host: impl Into<HostId>) -> &str {
+        let host = self.hosts.get(host.into().number());
+        host.map_or("", |host| host.name.as_str())
+    }
+
+    /// The host of this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<HostId> {
+        self.names.get(name).copied()
+    }
+
+    fn host_mut(&mut self, host: HostId) -> Result<&mut HostState, WorldError> {
+        let found = self.hosts.get_mut(host.number());
+        found.ok_or(WorldError::UnknownHost(host))
+    }
+
+    /// Gives a host a turn, with everything around it.
+    fn turn<R>(
+        &mut self,
+        host: HostId,
+        run: impl FnOnce(&mut dyn Machine, &mut Outside<'_>) -> R,
+    ) -> Option<R> {
+        let state = self.hosts.get_mut(host.number())?;
+        let machine = state.machine.as_mut()?;
+        let mut outside = Outside {
+            host,
+            now: self.now,
+            clock: state.clock,
+            unix_start: self.unix_start,
+            network: &mut self.network,
+            trace: &mut self.trace,
+            statistics: &mut self.statistics,
+            chronicle: self.chronicle.as_mut(),
+            names: &self.dns,
+            identities: &self.identities,
+            limits: state.limits.clone(),
+            seed: self.number,
+            violation: &mut self.violation,
+        };
+        let result = run(machine.as_mut(), &mut outside);
+        let due = self
+            .check_every
+            .checked_sub(1)
+            .is_some_and(|_| outside.statistics.steps.is_multiple_of(self.check_every));
+        if due {
+            machine.check(&mut outside);
+        }
+        self.arm(host);
+        Some(result)
+    }
+
+    /// Sees to it that a host is woken when it wants to be.
+    fn arm(&mut self, host: HostId) {
+        let Some(state) = self.hosts.get_mut(host.number()) else {
+            return;
+        };
+        let wanted = state
+            .machine
+            .as_ref()
+            .and_then(|machine| machine.deadline());
+        let Some(wanted) = wanted else {
+            state.armed = None;
+            return;
+        };
+        let ahead = u64::try_from(state.clock.ahead.as_nanos()).unwrap_or(u64::MAX);
+        let at = Instant::from_nanos(wanted.as_nanos().saturating_sub(ahead)).max(self.now);
+        if state.armed.is_some_and(|armed| armed <= at) {
+            return;
+        }
+        let (probability, longest) = state.late_timers;
+        let late = if self.chance.happens(probability) {
+            self.statistics.faults.count(crate::Fault::LateTimer);
+            self.chance.time(longest)
+        } else {
+            Duration::ZERO
+        };
+        state.token += 1;
+        state.armed = Some(at + late);
+        self.agenda.enter(at + late, Job::Wake(host, state.token));
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("seed", &self.number)
+            .field("now", &self.now)
+            .field("hosts", &self.hosts.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! Letting time pass.
+
+use super::{Job, MAX_WAKES, World, outside::kind};
+use crate::violation::Violation;
+use core::time::Duration;
+use drywire::time::{Instant, earliest};
+
+impl World {
+    /// Does the next thing that is to happen, and lets the time pass until then. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The first [`Violation`] of an invariant; the world goes no further.
+    pub fn step(&mut self) -> Result<bool, Box<Violation>> {
+        self.step_until(Instant::FAR_FUTURE)
+    }
+
+    /// Lets time pass, and everything happen in it.
+    ///
+    /// # Errors
+    /// The first [`Violation`] of an invariant; the world goes no further.
+    pub fn run_for(&mut self, time: Duration) -> Result<(), Box<Violation>> {
+        let end = self.now + time;
+        while self.step_until(end)? {}
+        self.now = self.now.max(end);
+        Ok(())
+    }
+
+    /// Lets time pass until something is the case, at most so long. Returns whether it is.
+    ///
+    /// # Errors
+    /// The first [`Violation`] of an invariant; the world goes no further.
+    pub fn run_until(
+        &mut self,
+        longest: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> Result<bool, Box<Violation>> {
+        let end = self.now + longest;
+        loop {
+            if done(self) {
+                return Ok(true);
+            }
+            if !self.step_until(end)? {
+                self.now = self.now.max(end);
+                return Ok(done(self));
+            }
+        }
+    }
+
+    /// When the next thing happens; `None` if nothing ever will.
+    #[must_use]
+    pub fn next_step(&self) -> Option<Instant> {
+        earliest(self.network.poll_timeout(), self.agenda.next())
+    }
+
+    fn step_until(&mut self, end: Instant) -> Result<bool, Box<Violation>> {
+        if let Some(violation) = &self.violation {
+            return Err(Box::new(violation.clone()));
+        }
+        let Some(next) = self.next_step().filter(|next| *next <= end) else {
+            return Ok(false);
+        };
+        self.now = self.now.max(next);
+        self.statistics.steps += 1;
+        // The network first: what has arrived is there before a deadline of the same instant.
+        if let Some((host, signal)) = self.network.poll_signal() {
+            self.turn(host, |machine, outside| machine.signal(signal, outside));
+        } else if !self.network.handle_timeout(self.now)
+            && let Some(job) = self.agenda.pop_due(self.now)
+        {
+            self.job(job);
+        }
+        match &self.violation {
+            Some(violation) => Err(Box::new(violation.clone())),
+            None => Ok(true),
+        }
+    }
+
+    fn job(&mut self, job: Job) {
+        match job {
+            Job::Script(script) => script(self),
+            Job::Wake(host, token) => {
+                let now = self.now;
+                let Some(state) = self.hosts.get_mut(host.number()) else {
+                    return;
+                };
+                if state.token != token {
+                    return;
+                }
+                state.armed = None;
+                state.woken = if state.woken.0 == now {
+                    (now, state.woken.1 + 1)
+                } else {
+                    (now, 1)
+                };
+                let loops = state.woken.1 > MAX_WAKES;
+                self.trace.hash(now, host.0, kind::WAKE, &[]);
+                self.turn(host, |machine, outside| {
+                    if loops {
+                        let message = "its deadline stays after it was met".into();
+                        outside.violation("I6 no deadline without delay", message);
+                    }
+                    machine.wake(outside);
+                });
+            }
+        }
+    }
+}
