@@ -369,8 +369,8 @@ impl Network {
         until.is_some_and(|until| self.now < until)
     }
 
-    /// The ends that a host has open.
-    fn ends_of(&self, host: HostId) -> impl Iterator<Item = End> {
+    /// The ends of pipes that a host has open.
+    pub fn ends_of(&self, host: HostId) -> impl Iterator<Item = End> {
         let open = move |end: &End| {
             self.pipe(*end)
                 .and_then(|pipe| pipe.ends.get(usize::from(end.side)))
@@ -523,6 +523,10 @@ impl Network {
     #[must_use]
     pub const fn faults(&self) -> &FaultCounts {
         &self.faults
+    }
+
+    pub(crate) const fn faults_mut(&mut self) -> &mut FaultCounts {
+        &mut self.faults
     }
 
     /// Bytes that were written to pipes.

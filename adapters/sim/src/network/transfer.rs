@@ -125,6 +125,17 @@ impl Network {
         Ok(Read::Bytes(size))
     }
 
+    /// Whether reading finds something: bytes, the end, or an error.
+    #[must_use]
+    pub fn is_readable(&self, end: End) -> bool {
+        self.pipe(end).is_none_or(|pipe| {
+            let state = pipe.ends.get(usize::from(end.side));
+            let input = pipe.directions.get(usize::from(end.other().side));
+            state.is_none_or(|state| state.check().is_err())
+                || input.is_none_or(|input| input.arrived_bytes > 0 || input.ended)
+        })
+    }
+
     /// Drops an end. The peer sees the end after what was written; or a reset, if something was unread.
     pub fn close(&mut self, now: Instant, end: End) {
         self.now = self.now.max(now);
