@@ -10,6 +10,7 @@ mod agenda;
 pub mod chance;
 mod chronicle;
 mod error;
+pub mod explore;
 mod fault;
 pub mod network;
 mod runtime;

@@ -56,7 +56,7 @@ pub(super) struct Direction {
     pub(super) shut: bool,
     /// When the line is free for the next byte, and when the last segment arrives.
     line_free: Instant,
-    last_arrival: Instant,
+    pub(super) last_arrival: Instant,
     /// An arrival is in the agenda.
     pub(super) scheduled: bool,
     /// The first in flight cannot pass now.

@@ -32,11 +32,10 @@ use drywire::{
     identity::PeerId,
     multiaddr::Multiaddr,
     seed::Seed,
-    swarm::ConnectionLimits,
     time::{Instant, UnixTime},
 };
 use node::Machine;
-use outside::Outside;
+use outside::{Outside, Patience};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// 20 November 2026: when worlds begin.
@@ -62,7 +61,7 @@ struct HostState {
     /// `None` while it is at work, and for hosts without a node.
     maker: Option<Maker>,
     address: Option<Multiaddr>,
-    limits: ConnectionLimits,
+    patience: Patience,
     clock: Clock,
     /// How likely its timers are late, and by how much at most.
     late_timers: (f64, Duration),
@@ -259,7 +258,8 @@ impl World {
             chronicle: self.chronicle.as_mut(),
             names: &names,
             identities: &self.identities,
-            limits: state.limits.clone(),
+            patience: state.patience,
+            checks: self.check_every == 1,
             seed: self.number,
             violation: &mut self.violation,
         };

@@ -116,15 +116,11 @@ impl World {
     /// Polls the task whose turn it is. Returns whether there was one.
     pub(super) fn run_task(&mut self) -> bool {
         let ready = self.shared.executor().pop_ready();
-        let task = match ready {
+        let host = match &ready {
             None => return false,
-            Some(Ready::Caller(caller)) => {
-                caller.give_turn();
-                return true;
-            }
-            Some(Ready::Task(task)) => task,
+            Some(Ready::Caller(_)) => None,
+            Some(Ready::Task(task)) => Some(task.host()),
         };
-        let host = task.host();
         self.polled = if self.polled.0 == self.now {
             (self.now, self.polled.1 + 1)
         } else {
@@ -133,8 +129,8 @@ impl World {
         if self.polled.1 > MAX_POLLS && self.violation.is_none() {
             self.violation = Some(Violation {
                 invariant: "I5 each turn ends",
-                message: format!("the tasks of host {host} never rest"),
-                host: Some(host),
+                message: "tasks never rest".into(),
+                host,
                 at: self.now,
                 step: self.statistics.steps,
                 seed: self.number,
@@ -142,6 +138,14 @@ impl World {
             });
             return true;
         }
+        let (task, host) = match ready {
+            Some(Ready::Task(task)) => (task.clone(), task.host()),
+            Some(Ready::Caller(caller)) => {
+                caller.give_turn();
+                return true;
+            }
+            None => return false,
+        };
         self.trace.hash(self.now, host.0, kind::TASK, &[]);
         task.run();
         self.note_deeds();
