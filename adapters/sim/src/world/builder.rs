@@ -46,7 +46,7 @@ impl World {
         let keypair = builder
             .keypair
             .unwrap_or_else(|| Keypair::ed25519_from_seed(&seed.derive("key")));
-        let ip = self.network.addresses(id).first().copied();
+        let ip = self.shared.network().addresses(id).first().copied();
         let listen = builder.listen;
         let address = ip
             .zip(listen)
@@ -78,7 +78,7 @@ impl World {
                 unix,
             );
             let mut node = Node::new(swarm.map_err(WorldError::Keys)?);
-            let interfaces = world.network.addresses(id).to_vec();
+            let interfaces = world.shared.network().addresses(id).to_vec();
             node.command(now, |swarm| swarm.handle_interfaces(now, interfaces));
             if let Some(address) = ip
                 .zip(listen)
@@ -109,7 +109,7 @@ impl World {
         }
         if let Err(error) = self.boot(id, false) {
             // The network keeps the address; nobody answers there.
-            self.network.crash(self.now, id, true);
+            self.shared.network().crash(self.now, id, true);
             return Err(error);
         }
         Ok(Host::new(id))
@@ -132,7 +132,9 @@ impl World {
         if addresses.is_empty() {
             addresses.push(self.next_address()?);
         }
-        let id = self.network.add_host(addresses, region)?;
+        let id = self.shared.network().add_host(addresses, region)?;
+        let seed = self.seed.derive(&format!("tasks of {id}"));
+        self.shared.add_host(id, &seed);
         self.names.insert(name.clone(), id);
         self.identities.push(Vec::new());
         self.hosts.push(HostState {
@@ -189,8 +191,7 @@ impl World {
             .map(|host| host.clock)
             .unwrap_or_default();
         let now = self.now + clock.ahead;
-        let unix = self.unix_start.saturating_add(now - Instant::ZERO);
-        (now, unix.saturating_add(clock.calendar_ahead))
+        (now, clock.unix(self.unix_start, now))
     }
 
     /// The address at which a host listens, with its peer id.

@@ -28,7 +28,7 @@ const MAX_TURNS: usize = 10_000;
 /// What one call to transmit may yield.
 const TRANSMIT: usize = 64 * 1024;
 /// How long an answer to a name lookup takes.
-const LOOKUP: Duration = Duration::from_millis(5);
+pub(crate) const LOOKUP: Duration = Duration::from_millis(5);
 /// How long accepting pauses when there are no descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 

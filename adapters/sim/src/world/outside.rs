@@ -23,6 +23,7 @@ pub(crate) mod kind {
     pub(crate) const END: u8 = 4;
     pub(crate) const LOST: u8 = 5;
     pub(crate) const WAKE: u8 = 6;
+    pub(crate) const TASK: u8 = 7;
 }
 
 /// What a host takes for the time.
@@ -33,6 +34,17 @@ pub(crate) struct Clock {
     /// How far the calendar is ahead of that, and behind it.
     pub(crate) calendar_ahead: Duration,
     pub(crate) calendar_behind: Duration,
+}
+
+impl Clock {
+    /// The calendar, of a world that began then, at this time of the host.
+    pub(crate) fn unix(&self, start: UnixTime, now: Instant) -> UnixTime {
+        let ahead = start
+            .saturating_add(now - Instant::ZERO)
+            .saturating_add(self.calendar_ahead);
+        let behind = u64::try_from(self.calendar_behind.as_nanos()).unwrap_or(u64::MAX);
+        UnixTime::from_nanos(ahead.as_nanos().saturating_sub(behind))
+    }
 }
 
 /// How long things may take on a host before something is wrong; the slack for late timers is included.
@@ -103,13 +115,7 @@ impl Outside<'_> {
 
     /// The time by the host's calendar.
     pub(crate) fn unix(&self) -> UnixTime {
-        let passed = self.host_now() - Instant::ZERO;
-        let ahead = self
-            .unix_start
-            .saturating_add(passed)
-            .saturating_add(self.clock.calendar_ahead);
-        let behind = u64::try_from(self.clock.calendar_behind.as_nanos()).unwrap_or(u64::MAX);
-        UnixTime::from_nanos(ahead.as_nanos().saturating_sub(behind))
+        self.clock.unix(self.unix_start, self.host_now())
     }
 
     /// Whether a host is or was this peer. Hosts without a node can be anybody.
