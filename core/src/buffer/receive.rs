@@ -25,7 +25,8 @@ pub struct ReceiveBuffer {
     allocation: u64,
     capacity: usize,
     quiet_reads: u8,
-    len_before_read: usize,
+    /// The first bytes, of which [`adapt`](Self::adapt) knows.
+    seen: usize,
     /// Where the buffer was and what it could hold when it was lent to the host, until that is looked at.
     lent: Option<(usize, usize)>,
     #[cfg(feature = "recording")]
@@ -55,7 +56,7 @@ impl ReceiveBuffer {
             allocation: 0,
             capacity: 0,
             quiet_reads: 0,
-            len_before_read: 0,
+            seen: 0,
             lent: None,
             #[cfg(feature = "recording")]
             recording: Recording::default(),
@@ -108,7 +109,6 @@ impl ReceiveBuffer {
 
     fn lend(&mut self) {
         self.lent = Some((self.bytes.as_ptr().addr(), self.bytes.capacity()));
-        self.len_before_read = self.bytes.len();
     }
 
     /// Whether the host has moved the bytes elsewhere since they were lent, which it need not.
@@ -120,7 +120,7 @@ impl ReceiveBuffer {
     }
 
     /// Looks at what the host did. Where it has moved the bytes, they move once more: how much it took is its own affair.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         if self.is_moved()
             && let Some((_, capacity)) = self.lent
         {
@@ -133,11 +133,11 @@ impl ReceiveBuffer {
     /// since the last time teaches nothing.
     pub fn adapt(&mut self) -> bool {
         self.settle();
-        let read = self.bytes.len().saturating_sub(self.len_before_read);
+        let read = self.bytes.len().saturating_sub(self.seen);
         if read == 0 {
             return false;
         }
-        self.len_before_read = self.bytes.len();
+        self.seen = self.bytes.len();
         if self.bytes.len() == self.bytes.capacity() {
             self.target = self.target.saturating_mul(2).min(self.largest);
             self.quiet_reads = 0;
@@ -175,15 +175,13 @@ impl ReceiveBuffer {
 
     /// Drops the first `count` bytes (fewer, if there are fewer).
     pub fn consume(&mut self, count: usize) {
-        self.settle();
-        self.note_gone(count);
+        self.forget(count);
         self.bytes.advance(count.min(self.bytes.len()));
     }
 
     /// Cuts off the first `count` bytes (fewer, if there are fewer) without copying them.
     pub fn split(&mut self, count: usize) -> Incoming<'static> {
-        self.settle();
-        self.note_gone(count);
+        self.forget(count);
         let bytes = self.bytes.split_to(count.min(self.bytes.len())).freeze();
         Incoming::Shared {
             bytes,
@@ -202,17 +200,19 @@ impl ReceiveBuffer {
         }
     }
 
-    #[cfg(not(feature = "recording"))]
-    #[expect(clippy::unused_self, reason = "nobody wants to know")]
-    const fn note_gone(&mut self, _: usize) {}
+    /// The first `count` bytes are about to go.
+    fn forget(&mut self, count: usize) {
+        self.settle();
+        self.seen = self.seen.saturating_sub(count);
+        #[cfg(feature = "recording")]
+        {
+            self.recording.noted = self.recording.noted.saturating_sub(count);
+        }
+    }
 }
 
 #[cfg(feature = "recording")]
 impl ReceiveBuffer {
-    const fn note_gone(&mut self, count: usize) {
-        self.recording.noted = self.recording.noted.saturating_sub(count);
-    }
-
     /// What was lent to the host, once more.
     pub(crate) const fn lent_mut(&mut self) -> &mut BytesMut {
         &mut self.bytes

@@ -274,12 +274,13 @@ impl Connection {
     }
 
     pub(super) fn note_appended(&mut self) {
-        if self.tap.is_on() && self.receive.has_unnoted() {
+        if self.tap.is_on() && (self.receive.has_unnoted() || self.receive.is_moved()) {
             let (moved, bytes) = (self.receive.is_moved(), self.receive.unnoted());
             let input = ConnectionInput::Appended { moved, bytes };
             let now = self.now;
             self.tap.write(&ConnectionEntry::Input { now, input });
             self.receive.set_noted();
+            self.receive.settle();
         }
     }
 

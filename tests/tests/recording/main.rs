@@ -7,4 +7,6 @@
     clippy::arithmetic_side_effects
 )]
 
+mod buffers;
 mod connections;
+mod swarms;
