@@ -55,6 +55,12 @@ impl From<Arc<dyn Recorder>> for SharedRecorder {
     }
 }
 
+impl Recorder for SharedRecorder {
+    fn record(&self, machine: Machine, entry: &[u8]) {
+        self.0.record(machine, entry);
+    }
+}
+
 impl PartialEq for SharedRecorder {
     fn eq(&self, other: &Self) -> bool {
         core::ptr::addr_eq(Arc::as_ptr(&self.0), Arc::as_ptr(&other.0))
@@ -216,7 +222,7 @@ impl Writer {
 
     fn give(&mut self) {
         match &mut self.sink {
-            Sink::Recorder(recorder) => recorder.0.record(self.machine, &self.entry),
+            Sink::Recorder(recorder) => recorder.record(self.machine, &self.entry),
             Sink::Kept(entries) => entries.push_back(self.entry.clone()),
         }
         if self.entry.capacity() > KEPT_ROOM {

@@ -152,6 +152,8 @@ impl Display for SwarmInput<'_> {
             Self::RemoveAddress(peer, address) => write!(f, "remove address of {peer}: {address}"),
             Self::AddExternal(address) => write!(f, "add external address {address}"),
             Self::RemoveExternal(address) => write!(f, "remove external address {address}"),
+            Self::AcceptStreams(name, accept) => write!(f, "accept streams {name}: {accept:?}"),
+            Self::UnacceptStreams(name) => write!(f, "accept no more streams {name}"),
             Self::Closure { number } => write!(f, "closure {number}"),
         }
     }

@@ -89,6 +89,9 @@ pub use replay::{ConnectionsOnly, Place, Replay, ReplayError, Report, Script};
 
 use core::fmt;
 
+/// The version of this crate. A recording of another one is not for this one.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// One entry of a recording, read. It shows as a line of text: `<-` for what went in, `->` for what came out.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

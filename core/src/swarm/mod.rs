@@ -73,8 +73,8 @@ pub use timers::Timers;
 use crate::connection::{Machine, Tap};
 use crate::{
     connection::{
-        ConnectedPoint, ConnectionError, ConnectionId, ConnectionStart, Security, Slot,
-        ToConnection, ToSwarm, when_recorded,
+        Accept, ConnectedPoint, ConnectionError, ConnectionId, ConnectionStart, Security, Slot,
+        StreamOwner, ToConnection, ToSwarm, when_recorded,
     },
     identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
@@ -497,6 +497,38 @@ impl<P: Protocol> Swarm<P> {
         when_recorded!(self, self.note(In::RemoveExternal(Cow::Borrowed(address))));
         self.state.external_expired(address);
         self.run();
+    }
+
+    /// Accepts streams of this name from now on, on all connections. They are the host's: each appears on its connection.
+    ///
+    /// # Errors
+    /// As for [`Context::accept`].
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        name: ProtocolName,
+        accept: Accept,
+    ) -> Result<(), AcceptError> {
+        self.state.advance(now);
+        let accept = accept.host_owned();
+        when_recorded!(
+            self,
+            self.note(In::AcceptStreams(Cow::Borrowed(&name), accept))
+        );
+        let accepted = self.state.accept_name(name, accept, StreamOwner::Host);
+        when_recorded!(self, self.note_accepted_name(&accepted));
+        self.run();
+        accepted
+    }
+
+    /// Accepts no more streams of this name, see [`Context::unaccept`]. Returns whether it was accepted.
+    pub fn unaccept(&mut self, now: Instant, name: &ProtocolName) -> bool {
+        self.state.advance(now);
+        when_recorded!(self, self.note(In::UnacceptStreams(Cow::Borrowed(name))));
+        let found = self.state.unaccept_name(name);
+        when_recorded!(self, self.note_answer(found.into()));
+        self.run();
+        found
     }
 
     /// Runs a command on the protocols, with the context of the whole set. For one protocol of a set, use the method of

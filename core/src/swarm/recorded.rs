@@ -4,15 +4,17 @@
 //! ever compared or read by people (events, actions, refusals) is written as text.
 
 use super::{
-    Action, AttemptId, Config, DialError, DialId, DialOptions, ListenError, ListenerId,
-    ListenerUpdate, Protocol, Refused, ResolveId, Resolved, Swarm, TransportError,
+    AcceptError, Action, AttemptId, Config, DialError, DialId, DialOptions, ListenError,
+    ListenerId, ListenerUpdate, Protocol, Refused, ResolveId, Resolved, Swarm, TransportError,
 };
 use crate::{
     connection::{
-        ConnectedPoint, ConnectionId, ConnectionStart, Digest, Machine, Secret, Tap, ToSwarm,
+        Accept, ConnectedPoint, ConnectionId, ConnectionStart, Digest, Machine, Secret, Tap,
+        ToSwarm,
     },
     identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
+    multistream::ProtocolName,
     security,
     seed::Seed,
     time::{Instant, UnixTime},
@@ -113,6 +115,10 @@ pub enum SwarmInput<'a> {
     AddExternal(Cow<'a, Multiaddr>),
     /// `remove_external_address`.
     RemoveExternal(Cow<'a, Multiaddr>),
+    /// `accept`.
+    AcceptStreams(Cow<'a, ProtocolName>, Accept),
+    /// `unaccept`.
+    UnacceptStreams(Cow<'a, ProtocolName>),
     /// `with`: the closure itself cannot be written down. To run the swarm again, the same one is needed.
     Closure {
         /// Counts the closures of this swarm, from 0.
@@ -276,6 +282,12 @@ impl<P: Protocol> Swarm<P> {
         }
     }
 
+    pub(super) fn note_accepted_name(&mut self, accepted: &Result<(), AcceptError>) {
+        if let Err(error) = accepted {
+            self.note_text(error, |text| SwarmOutput::Refused(text));
+        }
+    }
+
     pub(super) fn note_action(&mut self, action: &Action) {
         match action {
             Action::ToConnection(connection, message) => {
@@ -360,6 +372,10 @@ impl<P: Protocol> Swarm<P> {
             Input::AllowNetwork(network, prefix) => _ = self.allow_network(network, prefix),
             Input::AddAddress(peer, address) => _ = self.add_address(now, peer, &address),
             Input::RemoveAddress(peer, address) => self.remove_address(peer, &address),
+            Input::AcceptStreams(name, accept) => {
+                let _ = self.accept(now, name.into_owned(), accept);
+            }
+            Input::UnacceptStreams(name) => _ = self.unaccept(now, &name),
             Input::AddExternal(address) => self.add_external_address(now, &address),
             Input::RemoveExternal(address) => self.remove_external_address(now, &address),
         }

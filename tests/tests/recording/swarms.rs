@@ -127,7 +127,8 @@ impl<H: Host<Protocol = Standard>> Story<H> {
     /// Commands of a host that have nothing to do with connections, or end them.
     fn manage(&mut self, from: usize, to: usize, dice: &mut Dice) {
         let (now, peer, address) = (self.net.now, peer(to), address(to));
-        let kind = dice.below(8);
+        let kind = dice.below(10);
+        let name = ProtocolName::from_static("/now/and/then");
         self.net.hosts[from].command(now, |swarm| match kind {
             0 => swarm.deny_peer(now, peer),
             1 => _ = swarm.allow_peer(&peer),
@@ -135,7 +136,9 @@ impl<H: Host<Protocol = Standard>> Story<H> {
             3 => _ = swarm.allow_network([198, 51, 100, 0].into(), 24),
             4 => _ = swarm.add_address(now, peer, &address),
             5 => swarm.remove_address(peer, &address),
-            6 => swarm.add_external_address(now, &address),
+            6 => _ = swarm.accept(now, name, Accept::new(StreamKind::Raw)),
+            7 => _ = swarm.unaccept(now, &name),
+            8 => swarm.add_external_address(now, &address),
             _ => swarm.remove_external_address(now, &address),
         });
     }
