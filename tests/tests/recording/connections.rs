@@ -47,7 +47,7 @@ fn plan(seed: u64, tape: &Tape) -> Plan {
         secure: [Secure::Noise, Secure::Plaintext][(seed % 2) as usize],
         seed,
         limits: [Limits::Ample, Limits::Few, Limits::Tight][(seed % 3) as usize],
-        nosy: seed % 5 == 0,
+        nosy: seed.is_multiple_of(5),
         told: [Told::Plainly, Told::Twice, Told::Backwards][(seed / 2 % 3) as usize],
         recorder: Some(tape.recorder(0)),
         ..Plan::default()
