@@ -27,6 +27,8 @@ use summary::{Cost, Summary};
 
 /// How far the network runs between looks at the world outside.
 const STRIDE: Duration = Duration::from_millis(500);
+/// When worlds begin.
+const BEGINNING: drywire::time::Instant = drywire::time::Instant::from_nanos(1_000_000_000);
 /// Connections of each node, if there are enough others.
 const CONNECTIONS: usize = 8;
 
@@ -121,7 +123,7 @@ impl Plan {
         let end = self.simulate(&mut population, stop, output);
         let cost = Cost::now().since(&before);
         if let Some(picture) = picture {
-            picture.draw(&mut population)?;
+            picture.draw(&mut population, &self)?;
         }
         let passed = match end {
             Ok(passed) => passed,
@@ -196,8 +198,15 @@ impl Picture {
         Ok(Self { file, name })
     }
 
-    fn draw(mut self, population: &mut Population) -> Result<(), Failure> {
-        let svg = Timeline::of(population.world()).svg();
+    fn draw(mut self, population: &mut Population, plan: &Plan) -> Result<(), Failure> {
+        let world = population.world();
+        let title = format!(
+            "{} drywire nodes for {} of virtual time, seed {}",
+            summary::grouped(plan.config.nodes as u64),
+            summary::clock(world.now() - BEGINNING),
+            plan.seed
+        );
+        let svg = Timeline::of(world).title(title).svg();
         self.file
             .write_all(svg.as_bytes())
             .map_err(|error| Failure::failed(format!("cannot write {}: {error}", self.name)))

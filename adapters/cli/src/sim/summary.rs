@@ -37,7 +37,10 @@ impl Cost {
         Self {
             began: before.began,
             wall: self.began.duration_since(before.began),
-            cpu: cpu.map(|(now, before)| now.saturating_sub(before)),
+            // A system that does not count says zero.
+            cpu: cpu
+                .map(|(now, before)| now.saturating_sub(before))
+                .filter(|time| !time.is_zero()),
             memory: memory.map(|(now, before)| now.saturating_sub(before)),
         }
     }
@@ -52,7 +55,7 @@ impl Cost {
 fn thread_cpu() -> Option<Duration> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     let nanos: u64 = text.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanos)).filter(|time| !time.is_zero())
+    Some(Duration::from_nanos(nanos))
 }
 
 /// The memory this process has in use, in bytes: Linux tells.
@@ -168,10 +171,11 @@ impl Summary {
         table.row(
             "speed",
             format!(
-                "{} events, {} per second; {:.2} node-hours per core-second",
+                "{} events, {} per second; {:.2} node-hours per {}second",
                 grouped(*steps),
                 grouped(self.events_per_second() as u64),
-                self.node_hours_per_core_second()
+                self.node_hours_per_core_second(),
+                self.cost.cpu.map_or("", |_| "core-")
             ),
         );
         if let (Some(each), Some(all)) = (self.memory_per_node(), self.cost.memory) {

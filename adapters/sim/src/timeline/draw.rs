@@ -11,7 +11,7 @@ use drywire::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 
 const WIDTH: f64 = 1200.0;
-const LEFT: f64 = 104.0;
+const LEFT: f64 = 124.0;
 const RIGHT: f64 = 1180.0;
 /// Shades for numbers of connections.
 const SHADES: u32 = 8;
@@ -25,14 +25,14 @@ const TICKS: usize = 40_000;
 const STYLE: &str = "\
 .bg{fill:#fff}text{font:11px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;fill:#1f2328}\
 .t{font-size:18px;font-weight:600}.m{fill:#656d76}.e{text-anchor:end}.c{text-anchor:middle}.v{fill:#cf222e;font-weight:600}\
-.g{stroke:#d0d7de;stroke-width:.5;fill:none}.row{fill:#f6f8fa}.p{fill:#8250df;fill-opacity:.16}.pt{fill:#8250df}\
+.g{stroke:#d0d7de;stroke-width:.5;fill:none}.p{fill:#8250df;fill-opacity:.16}.pt{fill:#8250df}\
 .s0,.s1,.s2,.s3,.s4,.s5,.s6,.s7,.s8{fill:#0969da}.s0{fill-opacity:.1}.s1{fill-opacity:.19}.s2{fill-opacity:.28}\
 .s3{fill-opacity:.37}.s4{fill-opacity:.46}.s5{fill-opacity:.55}.s6{fill-opacity:.64}.s7{fill-opacity:.73}.s8{fill-opacity:.82}\
 .d,.q{stroke:#8c959f;stroke-width:1;fill:none}.q{stroke-dasharray:1 3}\
 .h{stroke:#1a7f37;stroke-width:1;fill:none}.hb{fill:#1a7f37}.fb{fill:#cf222e}.n{fill:#0969da;fill-opacity:.5}\
 .x{stroke:#bc4c00;stroke-width:1.6;fill:none}.o{fill:#bc4c00}.r{stroke:#cf222e;stroke-width:1.4;fill:none}.f{fill:#cf222e}\
 .a{stroke:#8250df;stroke-width:1.4;fill:none}\
-@media (prefers-color-scheme:dark){.bg{fill:#0d1117}text{fill:#e6edf3}.m{fill:#9198a1}.g{stroke:#3d444d}.row{fill:#151b23}\
+@media (prefers-color-scheme:dark){.bg{fill:#0d1117}text{fill:#e6edf3}.m{fill:#9198a1}.g{stroke:#3d444d}\
 .s0,.s1,.s2,.s3,.s4,.s5,.s6,.s7,.s8{fill:#4493f8}.h{stroke:#3fb950}.hb{fill:#3fb950}.fb,.f{fill:#f85149}.r{stroke:#f85149}\
 .v{fill:#f85149}.n{fill:#4493f8}.x{stroke:#f0883e}.o{fill:#f0883e}.a{stroke:#bc8cff}.p,.pt{fill:#bc8cff}}";
 
@@ -229,7 +229,9 @@ impl Picture<'_> {
         self.svg.text("t", 16.0, y, &self.timeline.title);
         y += 20.0;
         self.svg.text("m", 16.0, y, &self.timeline.subtitle);
-        y = self.legend(y + 24.0) + 18.0;
+        let text = "Each row is a node, blue while it is up; the more connections it has, the darker. Time is in minutes.";
+        self.svg.text("", 16.0, y + 22.0, text);
+        y = self.legend(y + 46.0) + 30.0;
         let lanes = y;
         // Under everything else.
         let ground = core::mem::take(&mut self.svg);
@@ -249,7 +251,7 @@ impl Picture<'_> {
         let bottom = top + row_height * self.all.shown as f64;
         self.rows(top, row_height);
         let content = core::mem::replace(&mut self.svg, ground);
-        self.axis(lanes, top, bottom);
+        self.axis(lanes, bottom);
         self.partitions(lanes, bottom);
         self.svg.0.push_str(&content.0);
         self.everywhere(lanes, bottom);
@@ -315,10 +317,9 @@ impl Picture<'_> {
 
     /// A mark in the middle of a row of this height.
     fn symbol(&mut self, kind: Kind, x: f64, y: f64, r: f64, height: f64, title: Option<&str>) {
-        let (left, right, top, low) = (N(x - r), N(x + r), N(y - r), N(y + r));
+        let (left, top, low) = (N(x - r), N(y - r), N(y + r));
         let (x, y, two, r, half, height) =
             (N(x), N(y), N(2.0 * r), N(r), N(height / 2.0), N(height));
-        let _ = right;
         let (class, d) = match kind {
             Kind::Handshake => ("h", format!("M{x} {top}v{two}")),
             Kind::Crash => (
@@ -347,7 +348,8 @@ impl Picture<'_> {
     fn lane_name(&mut self, y: f64, name: &str, most: &str) {
         self.svg.text("e", LEFT - 8.0, y + 14.0, name);
         self.svg.text("m e", LEFT - 8.0, y + 28.0, most);
-        self.svg.rect("row", [LEFT, y, RIGHT - LEFT, LANE]);
+        let (left, low, right) = (N(LEFT), N(y + LANE), N(RIGHT));
+        self.svg.path("g", &format!("M{left} {low}H{right}"));
     }
 
     /// How many there were, over time. Values are divided by `divide`.
@@ -479,7 +481,7 @@ impl Picture<'_> {
         spans
     }
 
-    fn axis(&mut self, lanes: f64, top: f64, bottom: f64) {
+    fn axis(&mut self, lanes: f64, bottom: f64) {
         let scale = self.all.scale;
         let step = tick(scale.end - scale.begin);
         let mut pen = Pen::default();
@@ -495,7 +497,6 @@ impl Picture<'_> {
             at = at + step;
         }
         self.svg.path("g", &pen.0);
-        let _ = top;
     }
 
     fn partitions(&mut self, lanes: f64, bottom: f64) {
