@@ -8,6 +8,7 @@ mod agenda;
 pub mod chance;
 mod chronicle;
 mod error;
+pub mod explore;
 mod fault;
 pub mod network;
 pub mod population;

@@ -471,6 +471,31 @@ impl Network {
         Some((other.host, other.open))
     }
 
+    /// Whether both ends of a pipe are open, and nothing ever silenced it.
+    #[must_use]
+    pub fn is_whole(&self, end: End) -> bool {
+        self.pipe(end).is_some_and(|pipe| {
+            let open = pipe.ends.iter().all(|end| end.open && end.error.is_none());
+            open && !pipe.directions.iter().any(|direction| direction.silenced)
+        })
+    }
+
+    /// Whether a pipe is whole, and whatever is on its way arrives within a second.
+    #[must_use]
+    pub fn is_healthy(&self, end: End) -> bool {
+        let soon = self.now + Duration::from_secs(1);
+        let fluent = self.pipe(end).is_some_and(|pipe| {
+            let [dialer, listener] = pipe.ends.each_ref().map(|end| end.host);
+            self.passes(dialer, listener)
+                && self.passes(listener, dialer)
+                && pipe
+                    .directions
+                    .iter()
+                    .all(|direction| direction.last_arrival <= soon)
+        });
+        fluent && self.is_whole(end)
+    }
+
     /// The addresses of an end and of the other one.
     #[must_use]
     pub fn endpoint_addresses(&self, end: End) -> Option<(SocketAddr, SocketAddr)> {

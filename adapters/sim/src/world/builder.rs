@@ -3,6 +3,7 @@
 use super::{
     Application, Clock, Host, HostBuilder, HostState, Job, Maker, World,
     node::{Machine, NodeHost},
+    outside::Patience,
 };
 use crate::{
     chance::Chance,
@@ -50,7 +51,13 @@ impl World {
         let address = ip
             .zip(listen)
             .map(|(ip, port)| Multiaddr::from_tcp(SocketAddr::new(ip, port)));
-        let limits = config.limits.clone();
+        let slack = Duration::from_secs(5);
+        let patience = Patience {
+            handshake: config.connection.handshake_timeout.saturating_add(slack),
+            closing: config.connection.close_timeout.saturating_add(slack),
+            half_open: builder.half_open_limit,
+            encrypted: matches!(config.security, SecurityConfig::Noise(_)),
+        };
         let mut protocols = builder.protocols;
         let mut application = Some(builder.application);
         let mut keypair = keypair;
@@ -98,7 +105,7 @@ impl World {
         if let Some(state) = self.hosts.get_mut(id.number()) {
             state.maker = Some(maker);
             state.address = address;
-            state.limits = limits;
+            state.patience = patience;
         }
         if let Err(error) = self.boot(id, false) {
             // The network keeps the address; nobody answers there.
@@ -133,7 +140,7 @@ impl World {
             machine: None,
             maker: None,
             address: None,
-            limits: Default::default(),
+            patience: Patience::default(),
             clock: Clock::default(),
             late_timers: (0.0, Duration::ZERO),
             armed: None,

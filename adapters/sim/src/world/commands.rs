@@ -6,13 +6,16 @@ use super::{
     outside::Outside,
 };
 use crate::{
+    chance::Chance,
     chronicle::Moment,
     error::WorldError,
     fault::Fault,
     network::{HostId, Link, Partition, PartitionId},
+    violation::Violation,
 };
 use core::{any::Any, net::IpAddr, time::Duration};
 use drywire::{
+    connection::ConnectionId,
     node::{Node, NodeEvent},
     swarm::{Context, DialId, DialOptions, Protocol},
     time::Instant,
@@ -154,6 +157,64 @@ impl World {
             .get(from.number())
             .and_then(|host| host.machine.as_ref());
         machine.is_some_and(|machine| known.iter().any(|peer| machine.is_connected(peer)))
+    }
+
+    /// A connection from one host to another that is up at both ends, over a pipe with which nothing is wrong.
+    #[must_use]
+    pub fn healthy_connection(&self, from: HostId, to: HostId) -> Option<ConnectionId> {
+        let peers = self.identities.get(to.number())?;
+        let [from, to] = [from, to].map(|host| {
+            let state = self.hosts.get(host.number())?;
+            state.machine.as_ref()
+        });
+        let (from, to) = (from?, to?);
+        let mut all = from.connections_to(peers).into_iter();
+        all.find(|(_, end)| {
+            let there = to.connection_at(self.network.opposite(*end));
+            there.is_some_and(|(_, up)| up) && self.network.is_healthy(*end)
+        })
+        .map(|(connection, _)| connection)
+    }
+
+    /// A host closes one of its connections.
+    pub fn hang_up(&mut self, host: impl Into<HostId>, chance: &mut Chance) {
+        self.turn(host.into(), |machine, outside| {
+            machine.hang_up(chance, outside)
+        });
+    }
+
+    /// Checks that nothing is left of nodes that have shut down.
+    ///
+    /// # Errors
+    /// What is left, as a [`Violation`].
+    pub fn check_end(&mut self) -> Result<(), Box<Violation>> {
+        for host in self.hosts() {
+            self.turn(host, |machine, outside| machine.check_end(outside));
+        }
+        match &self.violation {
+            Some(violation) => Err(Box::new(violation.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Reports that something is not as it should be: a [`Violation`] with the trace so far. The first one stands.
+    pub fn fail(
+        &mut self,
+        host: Option<HostId>,
+        invariant: &'static str,
+        message: String,
+    ) -> Box<Violation> {
+        self.moment(host, Moment::Violation { invariant });
+        let violation = self.violation.get_or_insert_with(|| Violation {
+            invariant,
+            message,
+            host,
+            at: self.now,
+            step: self.statistics.steps,
+            seed: self.number,
+            trace: self.trace.lines().collect(),
+        });
+        Box::new(violation.clone())
     }
 
     /// The connections a host has, in whatever phase.

@@ -2,7 +2,7 @@
 
 use super::application::{Application, Events};
 use crate::network::{HostId, Region};
-use core::{fmt, marker::PhantomData, net::IpAddr};
+use core::{fmt, marker::PhantomData, net::IpAddr, time::Duration};
 use drywire::{
     identity::Keypair,
     protocol::Standard,
@@ -75,6 +75,7 @@ pub struct HostBuilder<P: Protocol, A = Events<P>> {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) region: Option<Region>,
     pub(super) listen: Option<u16>,
+    pub(super) half_open_limit: Option<Duration>,
 }
 
 impl HostBuilder<Standard> {
@@ -99,6 +100,7 @@ impl<P: Protocol + 'static> HostBuilder<P> {
             addresses: Vec::new(),
             region: None,
             listen: Some(PORT),
+            half_open_limit: None,
         }
     }
 }
@@ -117,6 +119,7 @@ impl<P: Protocol + 'static, A> HostBuilder<P, A> {
             addresses: self.addresses,
             region: self.region,
             listen: self.listen,
+            half_open_limit: self.half_open_limit,
         }
     }
 
@@ -159,6 +162,14 @@ impl<P: Protocol + 'static, A> HostBuilder<P, A> {
     #[must_use]
     pub const fn listen(mut self, port: u16) -> Self {
         self.listen = Some(port);
+        self
+    }
+
+    /// A connection whose other end is gone must be noticed within this time: the world checks it. Which time is right
+    /// depends on the protocols: with ping as it is by default, 95 s.
+    #[must_use]
+    pub const fn half_open_limit(mut self, limit: Duration) -> Self {
+        self.half_open_limit = Some(limit);
         self
     }
 

@@ -26,11 +26,10 @@ use drywire::{
     identity::PeerId,
     multiaddr::Multiaddr,
     seed::Seed,
-    swarm::ConnectionLimits,
     time::{Instant, UnixTime},
 };
 use node::Machine;
-use outside::{Clock, Names, Outside};
+use outside::{Clock, Names, Outside, Patience};
 use std::collections::BTreeMap;
 
 /// 20 November 2026: when worlds begin.
@@ -39,6 +38,10 @@ const BEGINNING: UnixTime = UnixTime::from_secs(1_795_132_800);
 const TRACE_LINES: usize = 200;
 /// Wakes of one host in a row at one instant, before it is said to loop.
 const MAX_WAKES: u32 = 1_000;
+
+/// If everything is to be checked, hosts without a turn are too, so often, as long as no more such checks come in a row.
+const CHECK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+const MAX_CHECKS: u32 = 600;
 
 /// Something the world does at its time.
 enum Job {
@@ -56,7 +59,7 @@ struct HostState {
     /// `None` while it is at work, and for hosts without a node.
     maker: Option<Maker>,
     address: Option<Multiaddr>,
-    limits: ConnectionLimits,
+    patience: Patience,
     clock: Clock,
     /// How likely its timers are late, and by how much at most.
     late_timers: (f64, Duration),
@@ -100,6 +103,7 @@ pub struct World {
     chronicle: Option<Chronicle>,
     /// Hosts are checked after each so many steps; 0: never.
     check_every: u64,
+    next_check: Instant,
     violation: Option<Violation>,
     addresses_given: u32,
 }
@@ -125,6 +129,7 @@ impl World {
             statistics: Statistics::default(),
             chronicle: None,
             check_every: 1,
+            next_check: Instant::ZERO,
             violation: None,
             addresses_given: 0,
             seed,
@@ -266,7 +271,9 @@ impl World {
             chronicle: self.chronicle.as_mut(),
             names: &self.dns,
             identities: &self.identities,
-            limits: state.limits.clone(),
+            // Several timers in a row may each be late.
+            patience: state.patience.and(state.late_timers.1 * 3),
+            checks: self.check_every == 1,
             seed: self.number,
             violation: &mut self.violation,
         };

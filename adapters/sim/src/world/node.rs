@@ -43,13 +43,19 @@ pub(crate) trait Machine: Any {
     /// When to wake it, by its own clock.
     fn deadline(&self) -> Option<Instant>;
     /// What must hold whenever it has had its turn.
-    fn check(&self, outside: &mut Outside<'_>);
+    fn check(&mut self, outside: &mut Outside<'_>);
     /// What must hold when everything is over: nothing is left.
     fn check_end(&self, outside: &mut Outside<'_>);
     /// Ends the node in good order.
     fn shut_down(&mut self, outside: &mut Outside<'_>);
     /// The connections it believes to have.
     fn ends(&self) -> Vec<(ConnectionId, End)>;
+    /// Which connection runs over this pipe, and whether it is up.
+    fn connection_at(&self, end: End) -> Option<(ConnectionId, bool)>;
+    /// The connections to one of these peers that are up.
+    fn connections_to(&self, peers: &[PeerId]) -> Vec<(ConnectionId, End)>;
+    /// Closes one of its connections.
+    fn hang_up(&mut self, chance: &mut Chance, outside: &mut Outside<'_>);
     /// Whether it has a connection to this peer that is up.
     fn is_connected(&self, peer: &PeerId) -> bool;
     /// The calendar was set.
@@ -71,12 +77,19 @@ impl<P: 'static, A: 'static> Machine for Remains<P, A> {
     fn deadline(&self) -> Option<Instant> {
         None
     }
-    fn check(&self, _: &mut Outside<'_>) {}
+    fn check(&mut self, _: &mut Outside<'_>) {}
     fn check_end(&self, _: &mut Outside<'_>) {}
     fn shut_down(&mut self, _: &mut Outside<'_>) {}
     fn ends(&self) -> Vec<(ConnectionId, End)> {
         Vec::new()
     }
+    fn connection_at(&self, _: End) -> Option<(ConnectionId, bool)> {
+        None
+    }
+    fn connections_to(&self, _: &[PeerId]) -> Vec<(ConnectionId, End)> {
+        Vec::new()
+    }
+    fn hang_up(&mut self, _: &mut Chance, _: &mut Outside<'_>) {}
     fn is_connected(&self, _: &PeerId) -> bool {
         false
     }
@@ -99,6 +112,46 @@ struct Pipe {
     paused: bool,
     /// Its end was seen: nothing more is to be read.
     ended: bool,
+    since: Instant,
+    phase: PipePhase,
+    /// Since when the other end is known to be gone.
+    dead_since: Option<Instant>,
+}
+
+/// How far a connection is, as its host knows from events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PipePhase {
+    Handshake,
+    Up,
+    Closing(Instant),
+}
+
+impl Pipe {
+    /// What should have happened by now, and has not.
+    fn overdue(&mut self, outside: &Outside<'_>) -> Option<(&'static str, String)> {
+        let (now, patience) = (outside.now, outside.patience);
+        match self.phase {
+            PipePhase::Handshake if now - self.since > patience.handshake => {
+                let message = format!("in its handshake since {:?}", self.since);
+                return Some(("I16 handshakes end in time", message));
+            }
+            PipePhase::Closing(since) if now - since > patience.closing => {
+                let message = format!("closing since {since:?}");
+                return Some(("I7 the end is quiet", message));
+            }
+            _ => {}
+        }
+        if outside.network.is_whole(self.end) {
+            self.dead_since = None;
+            return None;
+        }
+        let since = *self.dead_since.get_or_insert(now);
+        if patience.half_open.is_some_and(|limit| now - since > limit) {
+            let message = format!("its other end is gone since {since:?}");
+            return Some(("I47 no stuck half-open", message));
+        }
+        None
+    }
 }
 
 struct Dialing {
@@ -271,6 +324,9 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 point,
                 ..
             } => {
+                if let Some(pipe) = self.pipes.get_mut(connection) {
+                    pipe.phase = PipePhase::Up;
+                }
                 let dialed = point.direction == connection::Direction::Outbound;
                 if dialed {
                     outside.statistics.handshakes += 1;
@@ -300,6 +356,9 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             Event::ConnectionClosed {
                 connection, reason, ..
             } => {
+                if let Some(pipe) = self.pipes.get_mut(connection) {
+                    pipe.phase = PipePhase::Closing(outside.now);
+                }
                 outside.statistics.closed += 1;
                 outside.statistics.error("connection", reason);
                 let Some(peer) = self.peers.remove(connection) else {
@@ -465,14 +524,14 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
         match (id, result) {
             (Some(id), Ok(end)) => {
                 self.dialed.insert(id, dialing.since);
-                self.add_pipe(id, end);
+                self.add_pipe(id, end, outside.now);
             }
             (_, Ok(end)) => outside.network.close(outside.now, end),
             (_, Err(_)) => {}
         }
     }
 
-    fn add_pipe(&mut self, id: ConnectionId, end: End) {
+    fn add_pipe(&mut self, id: ConnectionId, end: End, since: Instant) {
         self.by_end.insert(end, id);
         self.pipes.insert(
             id,
@@ -484,6 +543,9 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 blocked: false,
                 paused: false,
                 ended: false,
+                since,
+                phase: PipePhase::Handshake,
+                dead_since: None,
             },
         );
     }
@@ -508,7 +570,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                     let local = local.map(|(local, _)| Multiaddr::from_tcp(local));
                     let point = ConnectedPoint::accepted(Multiaddr::from_tcp(remote), local);
                     match self.node.handle_accept(now, point) {
-                        Ok(id) => self.add_pipe(id, end),
+                        Ok(id) => self.add_pipe(id, end, outside.now),
                         Err(refused) => {
                             outside.statistics.refused += 1;
                             outside.statistics.error("refused", &refused);
@@ -609,6 +671,10 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                     outside
                         .trace
                         .hash(outside.now, outside.host.0, kind::WRITE, sent);
+                    if outside.checks && outside.patience.encrypted && shows_streams(sent) {
+                        let message = format!("{id}: the name of a stream's protocol on the wire");
+                        outside.violation("I17 no byte before authentication", message);
+                    }
                     let host = outside.host;
                     outside.note(|| format!("{host} {id} writes {count} bytes"));
                     pipe.written += count;
@@ -644,6 +710,11 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
         }
         self.node.handle_closed(outside.host_now(), id);
     }
+}
+
+/// Whether bytes of a connection show what only encrypted ones may hold: the name of a stream's protocol.
+fn shows_streams(bytes: &[u8]) -> bool {
+    bytes.windows(6).any(|window| window == b"/ipfs/")
 }
 
 fn connection_event(event: &connection::Event, outside: &mut Outside<'_>) {
@@ -712,15 +783,14 @@ impl<P: Protocol + 'static, A: Application<P>> Machine for NodeHost<P, A> {
         earliest(earliest(self.node.poll_timeout(), own), application)
     }
 
-    fn check(&self, outside: &mut Outside<'_>) {
-        let swarm = self.node.swarm();
-        let limits = &outside.limits;
-        if swarm.connection_count() > limits.connections as usize {
-            let message = format!("{} connections", swarm.connection_count());
-            outside.violation("I31 connections stay below their limit", message);
+    fn check(&mut self, outside: &mut Outside<'_>) {
+        if let Err(message) = self.node.swarm().audit() {
+            outside.violation("I31 what is reserved adds up", message);
         }
-        if let Err(message) = swarm.audit() {
-            outside.violation("I31 what is lent adds up", message);
+        for (id, pipe) in &mut self.pipes {
+            if let Some((invariant, message)) = pipe.overdue(outside) {
+                outside.violation(invariant, format!("{id}: {message}"));
+            }
         }
     }
 
@@ -752,6 +822,26 @@ impl<P: Protocol + 'static, A: Application<P>> Machine for NodeHost<P, A> {
             .iter()
             .map(|(id, pipe)| (*id, pipe.end))
             .collect()
+    }
+
+    fn connection_at(&self, end: End) -> Option<(ConnectionId, bool)> {
+        let id = self.by_end.get(&end).copied()?;
+        Some((id, self.node.swarm().connection(id).is_some()))
+    }
+
+    fn connections_to(&self, peers: &[PeerId]) -> Vec<(ConnectionId, End)> {
+        let of = self.node.swarm().connections();
+        let of = of.filter(|info| peers.contains(&info.peer));
+        of.filter_map(|info| Some((info.connection, self.pipes.get(&info.connection)?.end)))
+            .collect()
+    }
+
+    fn hang_up(&mut self, chance: &mut Chance, outside: &mut Outside<'_>) {
+        let all: Vec<ConnectionId> = self.pipes.keys().copied().collect();
+        if let Some(id) = chance.pick(&all).copied() {
+            self.node.close(outside.host_now(), id);
+            self.settle(outside);
+        }
     }
 
     fn is_connected(&self, peer: &PeerId) -> bool {

@@ -10,7 +10,7 @@ use crate::{
 use core::{net::IpAddr, time::Duration};
 use drywire::{
     identity::PeerId,
-    swarm::{ConnectionLimits, LookupKind, Resolved, TransportError},
+    swarm::{LookupKind, Resolved, TransportError},
     time::{Instant, UnixTime},
 };
 use std::collections::BTreeMap;
@@ -35,6 +35,39 @@ pub(crate) struct Clock {
     pub(crate) calendar_behind: Duration,
 }
 
+/// How long things may take on a host before something is wrong; the slack for late timers is included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) handshake: Duration,
+    pub(crate) closing: Duration,
+    /// `None`: for ever.
+    pub(crate) half_open: Option<Duration>,
+    /// Nothing of the application may be seen on the wire.
+    pub(crate) encrypted: bool,
+}
+
+impl Patience {
+    pub(crate) fn and(self, more: Duration) -> Self {
+        Self {
+            handshake: self.handshake.saturating_add(more),
+            closing: self.closing.saturating_add(more),
+            half_open: self.half_open.map(|limit| limit.saturating_add(more)),
+            encrypted: self.encrypted,
+        }
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::MAX,
+            closing: Duration::MAX,
+            half_open: None,
+            encrypted: false,
+        }
+    }
+}
+
 /// Names to look up.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
@@ -55,7 +88,9 @@ pub(crate) struct Outside<'a> {
     pub(crate) names: &'a Names,
     /// Who each host is and was.
     pub(crate) identities: &'a [Vec<PeerId>],
-    pub(crate) limits: ConnectionLimits,
+    pub(crate) patience: Patience,
+    /// Everything is to be checked, whatever it costs.
+    pub(crate) checks: bool,
     pub(crate) seed: u64,
     pub(crate) violation: &'a mut Option<Violation>,
 }
