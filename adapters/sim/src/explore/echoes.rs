@@ -20,8 +20,8 @@ use drywire::{
 const MEET: Duration = Duration::from_secs(180);
 /// Within this time a call over a healthy connection is answered.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Within this time a silent peer's connection is gone: three unanswered pings with their pauses, closing, and late timers.
-const HALF_OPEN: Duration = Duration::from_secs(180);
+/// Within this time a silent peer's connection is gone: three unanswered pings with their pauses, then closing.
+const HALF_OPEN: Duration = Duration::from_secs(110);
 /// Calls made in the calm, in bytes: a small one, and one that needs more than one window each way.
 const CALM_CALLS: [usize; 2] = [1_024, 700_000];
 
@@ -40,7 +40,7 @@ struct Duty {
     calls: usize,
     /// The call under way: since when, and how many had succeeded and failed before.
     call: Option<(Instant, u64, u64)>,
-    dialed: Option<Instant>,
+    dial_at: Instant,
 }
 
 impl Echoes {
@@ -132,11 +132,10 @@ impl Echoes {
                 .ok()
                 .flatten()
                 .map(|(_, succeeded, failed)| (now, succeeded, failed));
-        } else if duty
-            .dialed
-            .is_none_or(|at| now - at > Duration::from_secs(5))
-        {
-            duty.dialed = Some(now);
+        } else if duty.dial_at <= now {
+            // Not in step with the other one: where only one connection is allowed, two that dial each other at the same
+            // time refuse each other's.
+            duty.dial_at = now + world.chance().time_between(MEET / 60, MEET / 15);
             if let Ok(address) = world.address(to) {
                 // A refusal is as good as a failure: it is tried again.
                 let _ = world.dial_with(from, DialOptions::address(address).ignore_backoff());
@@ -194,7 +193,7 @@ impl Scenario for Echoes {
                 to: *to,
                 calls: 0,
                 call: None,
-                dialed: None,
+                dial_at: world.now(),
             })
             .collect();
         let end = world.now() + MEET;

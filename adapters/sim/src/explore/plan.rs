@@ -90,7 +90,7 @@ impl Plan {
                 .pick(lengths)
                 .map(|lengths| lengths.to_vec())
                 .unwrap_or_default(),
-            storm_ms: chance.between(100, 250) * 1_000,
+            storm_ms: chance.between(200, 300) * 1_000,
             troubles,
         }
     }

@@ -49,7 +49,7 @@ pub fn shrink(
             let Some(found) = run(&candidate) else {
                 continue;
             };
-            if found.violation.invariant == best.violation.invariant && is_smaller(&found, &best) {
+            if found.violation.invariant == best.violation.invariant && size(&found) < size(&best) {
                 best = found;
                 progress(&best.plan);
                 smaller = true;
@@ -67,22 +67,17 @@ pub fn shrink(
     }
 }
 
-fn size(failure: &Failure) -> (usize, usize, usize, Duration, usize, usize, u64) {
+/// How much there is to read and to wait for, in seconds of virtual time: a host less is worth five of them.
+fn size(failure: &Failure) -> f64 {
     let plan = &failure.plan;
-    let lengths = plan.lengths.iter().sum();
-    (
-        plan.hosts,
-        plan.troubles.len(),
-        plan.connections,
-        failure.time,
-        usize::from(!plan.plaintext) + usize::from(plan.keep_alive),
-        lengths,
-        plan.storm_ms,
-    )
-}
-
-fn is_smaller(one: &Failure, other: &Failure) -> bool {
-    size(one) < size(other)
+    let lengths: usize = plan.lengths.iter().sum();
+    let small = plan.connections + usize::from(!plan.plaintext) + usize::from(plan.keep_alive);
+    failure.time.as_secs_f64()
+        + 5.0 * plan.hosts as f64
+        + 2.0 * plan.troubles.len() as f64
+        + 0.2 * small as f64
+        + 1e-6 * lengths as f64
+        + 1e-5 * plan.storm_ms as f64
 }
 
 /// Plans somewhat smaller than this one, the boldest first.
@@ -147,8 +142,16 @@ fn candidates(failure: &Failure) -> Vec<Plan> {
     add(&|plan| plan.plaintext = true);
     add(&|plan| plan.keep_alive = false);
     add(&|plan| plan.lengths = vec![100]);
-    for seed in 0..8 {
+    for at in 0..plan.troubles.len() {
+        add(&|plan| {
+            if let Some(trouble) = plan.troubles.get_mut(at) {
+                *trouble = trouble.stronger();
+            }
+        });
+    }
+    for seed in 0..12 {
         add(&|plan| plan.seed = seed);
     }
+    add(&|plan| plan.call_every_ms = 100);
     all
 }

@@ -90,17 +90,46 @@ impl Trouble {
         text.split(' ').next().unwrap_or_default().into()
     }
 
+    /// The same trouble, more often.
+    #[must_use]
+    pub(super) fn stronger(mut self) -> Self {
+        match &mut self {
+            Self::Spikes { probability }
+            | Self::Stalls { probability, .. }
+            | Self::Resets { probability }
+            | Self::OneWayEnds { probability }
+            | Self::Silences { probability }
+            | Self::BitFlips { probability }
+            | Self::Loss { probability }
+            | Self::Refusals { probability }
+            | Self::BlackHoles { probability }
+            | Self::LateConnects { probability }
+            | Self::LateTimers { probability, .. } => {
+                *probability = round((*probability * 10.0).min(0.5))
+            }
+            Self::Bisections { every_ms, .. }
+            | Self::OneWayPartitions { every_ms, .. }
+            | Self::RingPartitions { every_ms, .. }
+            | Self::SwizzleClogs { every_ms, .. }
+            | Self::Crashes { every_ms, .. }
+            | Self::PowerLosses { every_ms, .. }
+            | Self::ClockJumps { every_ms }
+            | Self::CalendarJumps { every_ms }
+            | Self::OutOfDescriptors { every_ms, .. }
+            | Self::Hangups { every_ms } => *every_ms = (*every_ms / 10).max(100),
+            _ => {}
+        }
+        self
+    }
+
     /// Every kind of trouble, each with a strength drawn for it.
     #[must_use]
     pub fn draw_all(chance: &mut Chance) -> Vec<Self> {
-        let mut rare = |low: f64, high: f64| {
-            // As likely to be between 0.0001 and 0.001 as between 0.001 and 0.01.
-            let exponent = low.log10() + chance.fraction() * (high.log10() - low.log10());
-            // A few digits are enough, and read better in a reproducer.
-            (10f64.powf(exponent) * 1e5).round().max(1.0) / 1e5
-        };
-        let probabilities: Vec<f64> = (0..16).map(|_| rare(1e-4, 2e-2)).collect();
-        let likely = rare(0.02, 0.3);
+        let mut rare = |from: &[f64]| chance.pick(from).copied().unwrap_or_default();
+        let probabilities: Vec<f64> = (0..16)
+            .map(|_| rare(&[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.02]))
+            .collect();
+        let likely = rare(&[0.02, 0.05, 0.1, 0.2, 0.3]);
         let [
             spikes,
             stalls,
@@ -147,19 +176,19 @@ impl Trouble {
                 probability: *flips,
             },
             Self::Loss {
-                probability: *loss * 5.0,
+                probability: round(*loss * 5.0),
             },
             Self::ImpatientPipes {
                 timeout_ms: ms(2_000, 20_000),
             },
             Self::Refusals {
-                probability: *refusals * 20.0,
+                probability: round(*refusals * 20.0),
             },
             Self::BlackHoles {
-                probability: *holes * 20.0,
+                probability: round(*holes * 20.0),
             },
             Self::LateConnects {
-                probability: *late * 20.0,
+                probability: round(*late * 20.0),
             },
             Self::Bisections {
                 every_ms: ms(10_000, 60_000),
@@ -195,7 +224,7 @@ impl Trouble {
                 every_ms: ms(10_000, 60_000),
             },
             Self::LateTimers {
-                probability: *timers * 20.0,
+                probability: round(*timers * 20.0),
                 longest_ms: ms(100, 5_000),
             },
             Self::OutOfDescriptors {
@@ -412,6 +441,11 @@ impl Trouble {
             _ => {}
         }
     }
+}
+
+/// A product of decimal fractions, without the digits that binary ones leave.
+fn round(probability: f64) -> f64 {
+    (probability * 1e5).round() / 1e5
 }
 
 type Act = Box<dyn FnMut(&mut World, &mut Chance)>;

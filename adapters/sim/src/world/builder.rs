@@ -51,7 +51,7 @@ impl World {
         let address = ip
             .zip(listen)
             .map(|(ip, port)| Multiaddr::from_tcp(SocketAddr::new(ip, port)));
-        let slack = Duration::from_secs(15);
+        let slack = Duration::from_secs(5);
         let patience = Patience {
             handshake: config.connection.handshake_timeout.saturating_add(slack),
             closing: config.connection.close_timeout.saturating_add(slack),

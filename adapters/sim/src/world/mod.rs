@@ -45,6 +45,10 @@ const TRACE_LINES: usize = 200;
 /// Wakes of one host in a row at one instant, before it is said to loop.
 const MAX_WAKES: u32 = 1_000;
 
+/// If everything is to be checked, hosts without a turn are too, so often, as long as no more such checks come in a row.
+const CHECK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+const MAX_CHECKS: u32 = 600;
+
 /// Something the world does at its time.
 enum Job {
     /// The deadline of a host, if it is still this one.
@@ -105,6 +109,7 @@ pub struct World {
     chronicle: Option<Chronicle>,
     /// Hosts are checked after each so many steps; 0: never.
     check_every: u64,
+    next_check: Instant,
     violation: Option<Violation>,
     addresses_given: u32,
     /// Polls of tasks at one instant.
@@ -133,6 +138,7 @@ impl World {
             statistics: Statistics::default(),
             chronicle: None,
             check_every: 1,
+            next_check: Instant::ZERO,
             violation: None,
             addresses_given: 0,
             polled: (Instant::ZERO, 0),
@@ -258,7 +264,8 @@ impl World {
             chronicle: self.chronicle.as_mut(),
             names: &names,
             identities: &self.identities,
-            patience: state.patience,
+            // Several timers in a row may each be late.
+            patience: state.patience.and(state.late_timers.1 * 3),
             checks: self.check_every == 1,
             seed: self.number,
             violation: &mut self.violation,

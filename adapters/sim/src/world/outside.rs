@@ -58,6 +58,17 @@ pub(crate) struct Patience {
     pub(crate) encrypted: bool,
 }
 
+impl Patience {
+    pub(crate) fn and(self, more: Duration) -> Self {
+        Self {
+            handshake: self.handshake.saturating_add(more),
+            closing: self.closing.saturating_add(more),
+            half_open: self.half_open.map(|limit| limit.saturating_add(more)),
+            encrypted: self.encrypted,
+        }
+    }
+}
+
 impl Default for Patience {
     fn default() -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! Letting time pass.
 
-use super::{Job, MAX_WAKES, World, outside::kind};
+use super::{CHECK_AT_LEAST_EVERY, Job, MAX_CHECKS, MAX_WAKES, World, outside::kind};
 use crate::violation::Violation;
 use core::{task::Waker, time::Duration};
 use drywire::time::{Instant, earliest};
@@ -63,8 +63,13 @@ impl World {
         if let Some(violation) = &self.violation {
             return Err(Box::new(violation.clone()));
         }
-        let Some(next) = self.next_step().filter(|next| *next <= end) else {
-            return Ok(false);
+        let next = self.next_step().filter(|next| *next <= end);
+        self.check_all(next.unwrap_or(end));
+        let Some(next) = next.filter(|_| self.violation.is_none()) else {
+            return match &self.violation {
+                Some(violation) => Err(Box::new(violation.clone())),
+                None => Ok(false),
+            };
         };
         self.advance(next);
         self.statistics.steps += 1;
@@ -95,6 +100,21 @@ impl World {
     fn fire_timer(&self) -> bool {
         let due = self.shared.executor().pop_due(self.now);
         due.map(Waker::wake).is_some()
+    }
+
+    /// Checks hosts that have no turn, for what should have happened to them: every second until then, but not for ever.
+    fn check_all(&mut self, until: Instant) {
+        for _ in 0..MAX_CHECKS {
+            if self.check_every != 1 || self.next_check > until || self.violation.is_some() {
+                return;
+            }
+            self.advance(self.next_check);
+            self.next_check = self.now + CHECK_AT_LEAST_EVERY;
+            for host in self.hosts() {
+                self.turn(host, |_, _| ());
+            }
+        }
+        self.next_check = until;
     }
 
     fn job(&mut self, job: Job) {
