@@ -52,6 +52,7 @@
 //! | `swarm` | the task of the swarm |
 //! | `driver` | the task of a connection |
 //! | `connection`, `stream` | a connection as its driver and its streams share it |
+//! | `recording` | with that feature: recordings of all of this in files |
 //! | `router`, `notify` | who is connected, inboxes, spare buffers; waking without losing or repeating a wake-up |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -69,6 +70,9 @@ mod host;
 mod incoming;
 mod notify;
 mod opening;
+#[cfg(feature = "recording")]
+#[cfg_attr(docsrs, doc(cfg(feature = "recording")))]
+pub mod recording;
 mod router;
 mod runtime;
 mod state;

@@ -106,12 +106,13 @@ impl Statistics {
     /// Counts an error by the name of its variant, and that of the reason inside, if there is one.
     pub(crate) fn error(&mut self, of: &str, error: &impl core::fmt::Debug) {
         let text = format!("{error:?}");
-        let name: String = text
+        let name = text
             .split(['"', '[', ' '])
             .next()
             .unwrap_or_default()
-            .trim_end_matches(['(', ')', '{'])
-            .into();
+            .trim_end_matches(['(', ')', '{']);
+        let open = name.matches('(').count();
+        let name = format!("{name}{:)<open$}", "");
         *self.errors.entry(format!("{of} {name}")).or_default() += 1;
     }
 }

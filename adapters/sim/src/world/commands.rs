@@ -2,7 +2,7 @@
 
 use super::{
     Application, Events, Host, HostContext, World,
-    node::{Machine, NodeHost},
+    node::{Machine, NodeHost, Remains},
     outside::Outside,
 };
 use crate::{
@@ -65,15 +65,19 @@ impl World {
             .map(|host| &host.node)
     }
 
-    /// A host's application, to look at and to change; `None` while the host is down.
+    /// A host's application, to look at and to change, also while the host is down; `None` if there is no such host.
     pub fn application<P: Protocol + 'static, A: Application<P>>(
         &mut self,
         host: Host<P, A>,
     ) -> Option<&mut A> {
         let machine = self.hosts.get_mut(host.id.number())?.machine.as_mut()?;
         let machine: &mut dyn Any = machine.as_mut();
-        let host = machine.downcast_mut::<NodeHost<P, A>>();
-        host.map(|host| &mut host.application)
+        if machine.is::<NodeHost<P, A>>() {
+            let host = machine.downcast_mut::<NodeHost<P, A>>();
+            return host.map(|host| &mut host.application);
+        }
+        let remains = machine.downcast_mut::<Remains<P, A>>();
+        remains.map(|remains| &mut remains.application)
     }
 
     /// Takes out the events of a host that collects them: with the host's time, the oldest first.
@@ -91,7 +95,7 @@ impl World {
     ) -> Option<A> {
         let machine = self.hosts.get_mut(host.number())?.machine.take()?;
         let machine: Box<dyn Any> = machine;
-        let machine = machine.downcast::<super::node::Remains<P, A>>().ok()?;
+        let machine = machine.downcast::<Remains<P, A>>().ok()?;
         Some(machine.application)
     }
 

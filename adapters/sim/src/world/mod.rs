@@ -19,7 +19,7 @@ pub(crate) use outside::{Clock, Names};
 use crate::{
     agenda::Agenda,
     chance::Chance,
-    chronicle::Chronicle,
+    chronicle::{Chronicle, Moment},
     error::WorldError,
     network::{HostId, Network},
     runtime::Shared,
@@ -170,6 +170,12 @@ impl World {
         &mut self.chance
     }
 
+    /// A stream of draws of its own for a script, from the world's seed and this label. Draws of others do not shift it.
+    #[must_use]
+    pub fn draws(&self, label: &str) -> Chance {
+        Chance::new(&self.seed.derive("scripts"), label)
+    }
+
     /// A hash over everything hosts were given and gave so far. The same seed and the same script give the same hash, at
     /// every optimisation level.
     #[must_use]
@@ -193,15 +199,29 @@ impl World {
         self.check_every = steps;
     }
 
-    /// Keeps from now on what a picture of the run needs.
+    /// Keeps from now on what a picture of the run needs. Of before it tells only which hosts are up.
     pub fn keep_chronicle(&mut self) {
-        self.chronicle.get_or_insert_default();
+        if self.chronicle.is_some() {
+            return;
+        }
+        self.chronicle = Some(Chronicle::default());
+        for host in self.hosts() {
+            if self.network().is_up(host) {
+                self.moment(Some(host), Moment::Up);
+            }
+        }
     }
 
     /// What happened when and where, if it was [kept](Self::keep_chronicle).
     #[must_use]
     pub const fn chronicle(&self) -> Option<&Chronicle> {
         self.chronicle.as_ref()
+    }
+
+    /// How many things have happened: [`Statistics::steps`], at no cost.
+    #[must_use]
+    pub const fn steps(&self) -> u64 {
+        self.statistics.steps
     }
 
     /// Counts of what happened so far.

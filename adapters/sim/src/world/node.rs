@@ -7,7 +7,7 @@ use super::{
 use crate::{
     chance::Chance,
     chronicle::Moment,
-    network::{self, ConnectId, End, NetworkError, Read, Signal},
+    network::{self, ConnectId, End, HostId, NetworkError, Read, Signal},
 };
 use core::{any::Any, marker::PhantomData, net::SocketAddr, time::Duration};
 use drywire::{
@@ -166,6 +166,8 @@ pub(crate) struct NodeHost<P: Protocol, A> {
     chance: Chance,
     pipes: BTreeMap<ConnectionId, Pipe>,
     by_end: BTreeMap<End, ConnectionId>,
+    /// Where connections lead that are up: some are gone from `pipes` before it is told that they closed.
+    peers: BTreeMap<ConnectionId, HostId>,
     dialing: BTreeMap<ConnectId, Dialing>,
     /// When the sockets of connections under way were asked for.
     dialed: BTreeMap<ConnectionId, Instant>,
@@ -202,6 +204,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             chance,
             pipes: BTreeMap::new(),
             by_end: BTreeMap::new(),
+            peers: BTreeMap::new(),
             dialing: BTreeMap::new(),
             dialed: BTreeMap::new(),
             dials: BTreeSet::new(),
@@ -336,6 +339,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 let Some((there, _)) = end.and_then(|end| outside.network.peer_of(end)) else {
                     return;
                 };
+                self.peers.insert(*connection, there);
                 if !outside.was(there, peer) {
                     let message = format!("{connection} leads to {there}, which never was {peer}");
                     outside.violation("I18 both ends know each other", message);
@@ -357,8 +361,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 }
                 outside.statistics.closed += 1;
                 outside.statistics.error("connection", reason);
-                let end = self.pipes.get(connection).map(|pipe| pipe.end);
-                let Some((peer, _)) = end.and_then(|end| outside.network.peer_of(end)) else {
+                let Some(peer) = self.peers.remove(connection) else {
                     return;
                 };
                 let orderly = matches!(

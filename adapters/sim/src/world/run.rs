@@ -91,17 +91,6 @@ impl World {
         }
     }
 
-    fn advance(&mut self, to: Instant) {
-        self.now = self.now.max(to);
-        self.shared.set_now(self.now);
-    }
-
-    /// Wakes the task whose timer is due. Returns whether there was one.
-    fn fire_timer(&self) -> bool {
-        let due = self.shared.executor().pop_due(self.now);
-        due.map(Waker::wake).is_some()
-    }
-
     /// Checks hosts that have no turn, for what should have happened to them: every second until then, but not for ever.
     fn check_all(&mut self, until: Instant) {
         for _ in 0..MAX_CHECKS {
@@ -115,6 +104,17 @@ impl World {
             }
         }
         self.next_check = until;
+    }
+
+    fn advance(&mut self, to: Instant) {
+        self.now = self.now.max(to);
+        self.shared.set_now(self.now);
+    }
+
+    /// Wakes the task whose timer is due. Returns whether there was one.
+    fn fire_timer(&self) -> bool {
+        let due = self.shared.executor().pop_due(self.now);
+        due.map(Waker::wake).is_some()
     }
 
     fn job(&mut self, job: Job) {
