@@ -283,6 +283,36 @@ impl Ledger {
         self.scopes.len().saturating_sub(1)
     }
 
+    /// Checks the books: in every scope, what its children have reserved is within what it has, and that within its limit;
+    /// a scope that has children has reserved nothing for itself.
+    ///
+    /// # Errors
+    /// What does not add up, in words. It would be a bug in this crate or, where a scope with children was given
+    /// reservations of its own, in the caller's use of it.
+    pub fn audit(&self) -> Result<(), alloc::string::String> {
+        let mut below: alloc::collections::BTreeMap<usize, (usize, Lease)> = Default::default();
+        for (_, scope) in &self.scopes {
+            if let Some(parent) = scope.parent {
+                let (children, sum) = below.entry(parent.place).or_default();
+                *children = children.saturating_add(1);
+                *sum = sum.plus(scope.used);
+            }
+        }
+        for (place, scope) in &self.scopes {
+            let (children, sum) = below.get(&place).copied().unwrap_or_default();
+            let excess = scope.used.minus(scope.limit);
+            if usize::try_from(scope.children) != Ok(children)
+                || (children > 0 && sum != scope.used)
+                || !excess.is_empty()
+            {
+                return Err(alloc::format!(
+                    "{scope:?} has {children} children with {sum:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn scope(&self, id: ScopeId) -> Option<&Scope> {
         self.scopes
             .get(id.place)

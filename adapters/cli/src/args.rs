@@ -48,6 +48,8 @@ pub(crate) enum Command {
     /// Make and show identity files
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Run a whole network in virtual time, and tell how it fared
+    Sim(SimOptions),
     /// Show a few nodes of this program talking to each other, on this machine alone
     Demo,
 }
@@ -145,6 +147,65 @@ pub(crate) struct PerfOptions {
     pub(crate) download: u64,
 }
 
+/// Nodes in one thread, real in all but the network between them: the same seed gives the same run, to the last byte.
+#[derive(Debug, Args)]
+pub(crate) struct SimOptions {
+    /// How many nodes
+    #[arg(long, short = 'n', value_name = "N", default_value = "100", allow_negative_numbers = true, value_parser = nodes)]
+    pub(crate) nodes: usize,
+    /// How long the network runs, in its own time
+    #[arg(long, short = 'm', value_name = "MINUTES", default_value = "10", allow_negative_numbers = true, value_parser = minutes)]
+    pub(crate) minutes: Duration,
+    /// What decides everything: a number, or "random"
+    #[arg(long, short = 's', value_name = "SEED", default_value = "1", allow_negative_numbers = true, value_parser = seed)]
+    pub(crate) seed: Seed,
+    /// Connections of each node, fewer than there are nodes [default: 8]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
+    pub(crate) connections: Option<usize>,
+    /// Nodes crash and come back: "off", "realistic" (sessions as measured in public networks, half of them over 2 hours),
+    /// "fast" (60 times faster), or how many times faster
+    #[arg(long, value_name = "SPEED", default_value = "off", allow_negative_numbers = true, value_parser = churn)]
+    pub(crate) churn: Churn,
+    /// The share of packets that is lost, as 0.01 or 1%
+    #[arg(long, value_name = "SHARE", default_value = "0", allow_negative_numbers = true, value_parser = share)]
+    pub(crate) loss: f64,
+    /// The share of packets that comes late, by 0.1 to 5 s
+    #[arg(long, value_name = "SHARE", default_value = "0", allow_negative_numbers = true, value_parser = share)]
+    pub(crate) spikes: f64,
+    /// Part some nodes from the others for 5 to 30 s, again and again, after so long on average
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = positive_seconds)]
+    pub(crate) partition_every: Option<Duration>,
+    /// The latency between any two nodes, one way; without it nodes are in regions of the world
+    #[arg(long, value_name = "MILLISECONDS", allow_negative_numbers = true, value_parser = milliseconds)]
+    pub(crate) latency: Option<Duration>,
+    /// How often each node calls another, which echoes; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true, value_parser = seconds)]
+    pub(crate) echo_every: Duration,
+    /// How many bytes a call has; K, M and G stand for KiB, MiB and GiB
+    #[arg(long, value_name = "BYTES", default_value = "100", allow_negative_numbers = true, value_parser = size)]
+    pub(crate) echo_size: u64,
+    /// No encryption: several times faster, and handshakes cost nothing
+    #[arg(long)]
+    pub(crate) plaintext: bool,
+    /// Draw what happened, as an SVG picture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) timeline: Option<PathBuf>,
+    /// Show the last so many lines of what nodes did, on stderr; slower
+    #[arg(long, value_name = "LINES", default_value = "0", allow_negative_numbers = true, value_parser = count)]
+    pub(crate) trace: usize,
+}
+
+/// Where a simulation's randomness comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seed {
+    Number(u64),
+    Random,
+}
+
+/// How much faster than in reality nodes come and go, if they do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Churn(pub(crate) Option<f64>);
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a new identity; an existing file is never overwritten
@@ -182,6 +243,101 @@ fn seconds(text: &str) -> Result<Duration, String> {
         return Err("a time cannot be negative".to_owned());
     }
     Duration::try_from_secs_f64(seconds).map_err(|_| "too large".to_owned())
+}
+
+fn positive_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    if time < Duration::from_millis(1) {
+        return Err("too short: at least 0.001".to_owned());
+    }
+    Ok(time)
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text
+        .parse()
+        .ok()
+        .filter(|number: &f64| !number.is_nan())
+        .ok_or("not a number of milliseconds")?;
+    if number < 0.0 {
+        return Err("a time cannot be negative".to_owned());
+    }
+    if number > 60_000.0 {
+        return Err("too large: at most 60000".to_owned());
+    }
+    Duration::try_from_secs_f64(number / 1e3).map_err(|_| "too large".to_owned())
+}
+
+fn minutes(text: &str) -> Result<Duration, String> {
+    /// A year.
+    const LONGEST: f64 = 366.0 * 24.0 * 60.0;
+    let number: f64 = text
+        .parse()
+        .ok()
+        .filter(|number: &f64| !number.is_nan())
+        .ok_or("not a number of minutes")?;
+    if number <= 0.0 {
+        return Err("there must be some time".to_owned());
+    }
+    if number > LONGEST {
+        return Err("too large: at most a year".to_owned());
+    }
+    Duration::try_from_secs_f64(number * 60.0).map_err(|_| "too large".to_owned())
+}
+
+fn nodes(text: &str) -> Result<usize, String> {
+    match count(text)? {
+        0 | 1 => Err("a network has at least 2 nodes".to_owned()),
+        number @ ..=100_000 => Ok(number),
+        _ => Err("too large: at most 100000".to_owned()),
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    usize::try_from(whole(text)?).map_err(|_| "too large".to_owned())
+}
+
+fn seed(text: &str) -> Result<Seed, String> {
+    if text == "random" {
+        return Ok(Seed::Random);
+    }
+    whole(text)
+        .map(Seed::Number)
+        .map_err(|error| format!("{error}; a seed is one, or \"random\""))
+}
+
+fn churn(text: &str) -> Result<Churn, String> {
+    let speed = match text {
+        "off" => return Ok(Churn(None)),
+        "realistic" => 1.0,
+        "fast" => 60.0,
+        _ => text
+            .parse()
+            .map_err(|_| "neither \"off\", \"realistic\", \"fast\" nor a number")?,
+    };
+    if !(speed > 0.0 && speed <= 1e6) {
+        return Err(
+            "churn is more than 0 and at most 1000000 times as fast as in reality".to_owned(),
+        );
+    }
+    Ok(Churn(Some(speed)))
+}
+
+/// A probability, as a number or in percent.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.strip_suffix('%') {
+        Some(number) => (number, 100.0),
+        None => (text, 1.0),
+    };
+    let number: f64 = number
+        .trim_end()
+        .parse()
+        .map_err(|_| "not a share; one looks like 0.01 or 1%")?;
+    let share = number / unit;
+    if !(0.0..=1.0).contains(&share) {
+        return Err("a share is between 0 and 1, or 0% and 100%".to_owned());
+    }
+    Ok(share)
 }
 
 fn whole(text: &str) -> Result<u64, String> {

@@ -14,6 +14,7 @@ mod perf;
 mod replay;
 mod services;
 mod session;
+mod sim;
 
 use args::{Arguments, Command, RuntimeKind};
 use clap::Parser;
@@ -95,9 +96,10 @@ fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
 
 async fn command(command: Command, hosts: &Hosts, output: &Output) -> Result<(), Failure> {
     match command {
-        // These two have an end of their own for whom stops them.
+        // These have an end of their own for whom stops them.
         Command::Node(options) => node::run(options, hosts, output).await,
         Command::Ping(options) => clients::ping(options, hosts, output).await,
+        Command::Sim(options) => sim::run(options, output).await,
         Command::Identify(options) => {
             let work = clients::identify(options, hosts, output);
             unless_interrupted("the peer said who it is", work).await

@@ -59,6 +59,22 @@ impl Output {
         }
     }
 
+    /// A progress bar on stderr for `steps` steps of something long, hidden where nobody sees it.
+    pub(crate) fn progress_steps(&self, steps: u64) -> Progress {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(steps), target);
+        Progress(
+            match ProgressStyle::with_template("{wide_bar} {msg}, {eta} left") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            },
+        )
+    }
+
     /// A progress bar on stderr, hidden for short transfers and where nobody sees it.
     pub(crate) fn progress(&self, what: &'static str, bytes: u64) -> Progress {
         let target = if bytes >= LONG_TRANSFER && io::stderr().is_terminal() {
@@ -82,6 +98,12 @@ pub(crate) struct Progress(ProgressBar);
 impl Progress {
     pub(crate) fn add(&self, bytes: u64) {
         self.0.inc(bytes);
+    }
+
+    /// Says how far it is, in steps and in words.
+    pub(crate) fn at(&self, step: u64, words: String) {
+        self.0.set_position(step);
+        self.0.set_message(words);
     }
 }
 

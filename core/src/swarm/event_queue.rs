@@ -196,7 +196,6 @@ impl EventQueue {
         self.dropped
     }
 
-    #[cfg(test)]
     pub(super) const fn reserved(&self) -> usize {
         self.reserved
     }

@@ -30,6 +30,7 @@
 mod action;
 mod address_book;
 mod admission;
+mod audit;
 mod config;
 mod connections;
 mod context;
@@ -693,6 +694,28 @@ impl<P: Protocol> Swarm<P> {
     #[must_use]
     pub const fn refusals(&self) -> u64 {
         self.state.refusals
+    }
+
+    /// What connections have been lent of the node's shared resources.
+    #[must_use]
+    pub fn leased(&self) -> crate::resource::Lease {
+        self.state.ledger.used(self.state.ledger.root())
+    }
+
+    /// Places in the event queue that are promised to last words still to come: of connections, dials and listeners, and
+    /// those that protocols hold.
+    #[must_use]
+    pub const fn reserved_events(&self) -> usize {
+        self.state.events.reserved()
+    }
+
+    /// Checks the books: whether every count and reservation is what the connections, dials and listeners there are
+    /// account for, and within its limit. For tests and simulations; the cost grows with the number of connections.
+    ///
+    /// # Errors
+    /// What does not add up, in words. It would be a bug in this crate.
+    pub fn audit(&self) -> Result<(), alloc::string::String> {
+        self.state.audit()
     }
 
     /// Tells the protocols what waits to be told, until nothing is left.

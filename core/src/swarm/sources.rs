@@ -1,12 +1,17 @@
 //! Whence accepted connections come: counts and rates by IP address.
 
 use super::{
+    audit::at_most,
     config::{ConnectionLimits, Rate},
     error::Refused,
     hash::{KeyedHash, KeyedMap},
 };
 use crate::{multiaddr::Multiaddr, time::Instant};
-use alloc::collections::BTreeSet;
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+};
 use core::net::IpAddr;
 
 /// Rates remembered. Beyond, the one that will be forgotten soonest is.
@@ -14,10 +19,17 @@ const MAX_RATES: usize = 16_384;
 
 /// A part of the address space that is counted as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Network {
+pub(super) enum Network {
     V4([u8; 4]),
     V6Slash56([u8; 7]),
     V6Slash48([u8; 6]),
+}
+
+impl Source {
+    /// The networks it is counted under.
+    pub(super) fn networks(self) -> impl Iterator<Item = Network> {
+        core::iter::once(self.address).chain(self.site)
+    }
 }
 
 /// What one accepted connection is counted under.
@@ -139,6 +151,36 @@ impl Sources {
         }
     }
 
+    /// Whether the counts are these, and within their limits.
+    pub(super) fn audit(
+        &self,
+        there: &BTreeMap<Network, (u32, u32)>,
+        limits: &ConnectionLimits,
+    ) -> Result<(), String> {
+        if self.counts.len() != there.len() {
+            return Err(format!(
+                "{} sources counted, {} there",
+                self.counts.len(),
+                there.len()
+            ));
+        }
+        for (network, (all, pending)) in there {
+            let count = self.count(*network);
+            if (count.all, count.pending) != (*all, *pending) {
+                return Err(format!(
+                    "{network:?}: {count:?}, but {all} there, {pending} pending"
+                ));
+            }
+            let (limit, pending_limit) = match network {
+                Network::V6Slash48(_) => (limits.per_site, u32::MAX),
+                _ => (limits.per_address, limits.pending_per_address),
+            };
+            at_most("connections of a source", *all, limit)?;
+            at_most("handshakes of a source", *pending, pending_limit)?;
+        }
+        Ok(())
+    }
+
     /// Whether nothing at all is remembered.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
@@ -150,7 +192,7 @@ impl Sources {
     }
 
     fn change(&mut self, source: Source, change: impl Fn(&mut Count)) {
-        for network in core::iter::once(source.address).chain(source.site) {
+        for network in source.networks() {
             let count = self.counts.entry(network).or_default();
             change(count);
             if count.all == 0 && count.pending == 0 {

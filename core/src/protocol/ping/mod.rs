@@ -9,6 +9,7 @@
 //! | resting | the interval is over, or a ping is asked for | waiting, on the same stream or a new one |
 //! | waiting | the bytes came back: reported | resting |
 //! | waiting | no answer in time, another answer, or the stream ended: the first time in a row tried again at once and not reported, then reported | waiting; resting |
+//! | waiting | the third failure in a row ([`Config::max_failures`]): reported, and the connection is closed | resting |
 //! | waiting | the peer does not support ping: reported once | inactive |
 //! | inactive | a ping is asked for | waiting |
 //!
@@ -48,6 +49,13 @@ pub struct Config {
     pub timeout: Duration,
     /// Ping every connection as soon as it is up, and at every interval. Otherwise pings are sent only when asked for.
     pub automatic: bool,
+    /// After how many failures in a row, the last one for want of an answer, the connection is closed: the peer is gone,
+    /// although its machine has not said so.
+    /// A peer that does not support ping is not gone. 3; 0 is never.
+    ///
+    /// With the other defaults a silent peer is noticed within 90 s. rust-libp2p leaves it to the application; go-libp2p's
+    /// muxer closes after one unanswered ping of its own.
+    pub max_failures: u32,
 }
 
 impl Default for Config {
@@ -56,6 +64,7 @@ impl Default for Config {
             interval: Duration::from_secs(15),
             timeout: Duration::from_secs(20),
             automatic: true,
+            max_failures: 3,
         }
     }
 }
@@ -279,11 +288,16 @@ impl Ping {
             self.begin(connection, cx);
         } else {
             let again = pinger.again;
+            let limit = self.config.max_failures;
+            let gone = failure == Failure::Timeout && limit > 0 && pinger.failures >= limit;
             cx.emit(Event {
                 connection,
                 peer,
                 result: Err(failure),
             });
+            if gone {
+                cx.close(connection);
+            }
             if again {
                 self.begin(connection, cx);
             } else {

@@ -99,6 +99,31 @@ fn the_first_failure_is_tried_again_silently_and_the_second_reported() {
     assert_eq!(results(&mut bench), []);
 }
 
+/// Fails without the call that closes.
+#[test]
+fn a_peer_that_no_longer_answers_is_closed_after_three_failures_within_90_seconds() {
+    for (max_failures, closes) in [(3, true), (0, false)] {
+        let config = Config {
+            max_failures,
+            ..Config::default()
+        };
+        let mut bench = Bench::new(Ping::new(config));
+        let (connection, ..) = begun(&mut bench);
+        let mut closed = None;
+        for second in 0..300 {
+            bench.wait(seconds(1));
+            let told = bench.told();
+            let close = told.iter().any(|(id, message)| {
+                *id == connection && matches!(message, ToConnectionMessage::Close(_))
+            });
+            if close {
+                closed.get_or_insert(second + 1);
+            }
+        }
+        assert_eq!(closed, closes.then_some(75));
+    }
+}
+
 #[test]
 fn a_peer_without_ping_is_reported_once_and_left_alone_until_asked_for() {
     let mut bench = Bench::new(Ping::default());

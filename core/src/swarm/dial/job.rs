@@ -179,6 +179,14 @@ impl Jobs {
         self.callers.len()
     }
 
+    /// Callers waiting that are the host's.
+    pub(in crate::swarm) fn host_callers(&self) -> usize {
+        let callers = self.callers.values();
+        callers
+            .filter(|waiting| waiting.caller == Caller::Host)
+            .count()
+    }
+
     #[cfg(test)]
     pub(in crate::swarm) fn is_empty(&self) -> bool {
         self.jobs.is_empty()

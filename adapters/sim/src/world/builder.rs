@@ -1,0 +1,261 @@
+//! Adding hosts, and starting their nodes again.
+
+use super::{
+    Application, Clock, Host, HostBuilder, HostState, Job, Maker, World,
+    node::{Machine, NodeHost},
+    outside::Patience,
+};
+use crate::{
+    chance::Chance,
+    chronicle::Moment,
+    error::WorldError,
+    fault::Fault,
+    network::{HostId, Region},
+};
+use core::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+use drywire::{
+    identity::{Keypair, PeerId},
+    multiaddr::Multiaddr,
+    node::Node,
+    swarm::{Config, Protocol, SecurityConfig, Swarm},
+    time::Instant,
+};
+
+impl World {
+    /// Adds a host, and starts it.
+    ///
+    /// # Errors
+    /// [`WorldError`] says what is wrong with it; nothing was added.
+    pub fn add<P: Protocol + 'static, A: Application<P>>(
+        &mut self,
+        builder: HostBuilder<P, A>,
+    ) -> Result<Host<P, A>, WorldError> {
+        let config = match builder.config {
+            Some(config) => config,
+            None => default_config(),
+        };
+        let mut config = config;
+        if builder.plaintext {
+            config.security = SecurityConfig::InsecurePlaintext;
+        }
+        let id = self.add_bare(builder.name, builder.addresses, builder.region)?;
+        let seed = self.seed.derive(&format!("host {}", id.0));
+        let keypair = builder
+            .keypair
+            .unwrap_or_else(|| Keypair::ed25519_from_seed(&seed.derive("key")));
+        let ip = self.shared.network().addresses(id).first().copied();
+        let listen = builder.listen;
+        let address = ip
+            .zip(listen)
+            .map(|(ip, port)| Multiaddr::from_tcp(SocketAddr::new(ip, port)));
+        let slack = Duration::from_secs(5);
+        let patience = Patience {
+            handshake: config.connection.handshake_timeout.saturating_add(slack),
+            closing: config.connection.close_timeout.saturating_add(slack),
+            half_open: builder.half_open_limit,
+            encrypted: matches!(config.security, SecurityConfig::Noise(_)),
+        };
+        let mut protocols = builder.protocols;
+        let mut application = Some(builder.application);
+        let mut keypair = keypair;
+        let mut starts = 0u64;
+        let maker: Maker = Box::new(move |world, id, anew| {
+            starts += 1;
+            let seed = seed.derive(&format!("start {starts}"));
+            if anew {
+                keypair = Keypair::ed25519_from_seed(&seed.derive("key"));
+            }
+            let (now, unix) = world.clocks(id);
+            let swarm = Swarm::new(
+                config.clone(),
+                keypair.clone(),
+                protocols(),
+                seed.derive("swarm"),
+                now,
+                unix,
+            );
+            let mut node = Node::new(swarm.map_err(WorldError::Keys)?);
+            let interfaces = world.shared.network().addresses(id).to_vec();
+            node.command(now, |swarm| swarm.handle_interfaces(now, interfaces));
+            if let Some(address) = ip
+                .zip(listen)
+                .map(|(ip, port)| Multiaddr::from_tcp(SocketAddr::new(ip, port)))
+            {
+                let listening = node.listen(now, address);
+                listening.map_err(|error| WorldError::Refused(error.to_string()))?;
+            }
+            let peer = node.swarm().local_peer_id();
+            if let Some(known) = world.identities.get_mut(id.number())
+                && known.last() != Some(&peer)
+            {
+                known.push(peer);
+            }
+            // The application outlives a crash: it stands for whoever uses the host, and is told of the new start.
+            let application = match application.take() {
+                Some(first) => Some(first),
+                None => world.take_application(id),
+            };
+            let application = application.ok_or(WorldError::HostDown(id))?;
+            let chance = Chance::new(&seed, "application");
+            Ok(Box::new(NodeHost::new(node, application, chance)) as Box<dyn Machine>)
+        });
+        if let Some(state) = self.hosts.get_mut(id.number()) {
+            state.maker = Some(maker);
+            state.address = address;
+            state.patience = patience;
+        }
+        if let Err(error) = self.boot(id, false) {
+            // The network keeps the address; nobody answers there.
+            self.shared.network().crash(self.now, id, true);
+            return Err(error);
+        }
+        Ok(Host::new(id))
+    }
+
+    /// Adds a host without a node: its sockets are for scripts and async code.
+    ///
+    /// # Errors
+    /// [`WorldError`] says what is wrong with it; nothing was added.
+    pub fn add_bare(
+        &mut self,
+        name: impl Into<String>,
+        mut addresses: Vec<IpAddr>,
+        region: Option<Region>,
+    ) -> Result<HostId, WorldError> {
+        let name = name.into();
+        if self.names.contains_key(&name) {
+            return Err(WorldError::DuplicateName(name));
+        }
+        if addresses.is_empty() {
+            addresses.push(self.next_address()?);
+        }
+        let id = self.shared.network().add_host(addresses, region)?;
+        let seed = self.seed.derive(&format!("tasks of {id}"));
+        self.shared.add_host(id, &seed);
+        self.names.insert(name.clone(), id);
+        self.identities.push(Vec::new());
+        self.hosts.push(HostState {
+            name,
+            machine: None,
+            maker: None,
+            address: None,
+            patience: Patience::default(),
+            clock: Clock::default(),
+            late_timers: (0.0, Duration::ZERO),
+            armed: None,
+            token: 0,
+            woken: (Instant::ZERO, 0),
+            restarts: 0,
+        });
+        Ok(id)
+    }
+
+    /// Addresses of 100.64.0.0/10 and on: each host its own, in order, so that they are public to nobody and in no
+    /// other's way.
+    fn next_address(&mut self) -> Result<IpAddr, WorldError> {
+        self.addresses_given += 1;
+        let base = u32::from(Ipv4Addr::new(198, 18, 0, 0));
+        let limit = u32::from(Ipv4Addr::new(198, 19, 255, 255));
+        let next = base + self.addresses_given;
+        if next >= limit {
+            return Err(WorldError::OutOfAddresses);
+        }
+        Ok(Ipv4Addr::from(next).into())
+    }
+
+    /// Starts the node of a host.
+    pub(super) fn boot(&mut self, host: HostId, anew: bool) -> Result<(), WorldError> {
+        let mut maker = self
+            .host_mut(host)?
+            .maker
+            .take()
+            .ok_or(WorldError::UnknownHost(host))?;
+        let machine = maker(self, host, anew);
+        let state = self.host_mut(host)?;
+        state.maker = Some(maker);
+        state.machine = Some(machine?);
+        state.armed = None;
+        self.moment(Some(host), Moment::Up);
+        self.turn(host, |machine, outside| machine.start(outside));
+        Ok(())
+    }
+
+    /// What a host takes for the time.
+    pub(super) fn clocks(&mut self, host: HostId) -> (Instant, drywire::time::UnixTime) {
+        let clock = self
+            .hosts
+            .get(host.number())
+            .map(|host| host.clock)
+            .unwrap_or_default();
+        let now = self.now + clock.ahead;
+        (now, clock.unix(self.unix_start, now))
+    }
+
+    /// The address at which a host listens, with its peer id.
+    ///
+    /// # Errors
+    /// [`WorldError::UnknownHost`] if there is none, or it does not listen.
+    pub fn address(&self, host: impl Into<HostId>) -> Result<Multiaddr, WorldError> {
+        let host = host.into();
+        let unknown = || WorldError::UnknownHost(host);
+        let state = self.hosts.get(host.number()).ok_or_else(unknown)?;
+        let address = state.address.as_ref().ok_or_else(unknown)?;
+        address
+            .with_peer_id(self.peer_id(host)?)
+            .map_err(|_| unknown())
+    }
+
+    /// Who a host is, or was when it ran last.
+    ///
+    /// # Errors
+    /// [`WorldError::UnknownHost`] if there is none, or it has no node.
+    pub fn peer_id(&self, host: impl Into<HostId>) -> Result<PeerId, WorldError> {
+        let host = host.into();
+        let known = self
+            .identities
+            .get(host.number())
+            .and_then(|known| known.last());
+        known.copied().ok_or(WorldError::UnknownHost(host))
+    }
+
+    /// Does something at a time, which may have passed: then at once.
+    pub fn at(&mut self, time: Instant, script: impl FnOnce(&mut Self) + 'static) {
+        self.agenda
+            .enter(time.max(self.now), Job::Script(Box::new(script)));
+    }
+
+    /// Does something after a time.
+    pub fn after(&mut self, time: Duration, script: impl FnOnce(&mut Self) + 'static) {
+        self.at(self.now + time, script);
+    }
+
+    /// Notes something for the picture of the run.
+    pub fn moment(&mut self, host: Option<HostId>, moment: Moment) {
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.note(self.now, host, moment);
+        }
+    }
+
+    /// Counts a fault, for the statistics and the picture.
+    pub(crate) fn fault(&mut self, host: Option<HostId>, fault: Fault) {
+        self.statistics.faults.count(fault);
+        self.trace.note(self.now, || match host {
+            Some(host) => format!("{host} fault: {fault}"),
+            None => format!("fault: {fault}"),
+        });
+        self.moment(host, Moment::Fault(fault));
+    }
+}
+
+#[cfg(any(feature = "ring", feature = "aws-lc-rs", feature = "rustcrypto"))]
+fn default_config() -> Config {
+    Config::default()
+}
+
+#[cfg(not(any(feature = "ring", feature = "aws-lc-rs", feature = "rustcrypto")))]
+fn default_config() -> Config {
+    Config::new(SecurityConfig::InsecurePlaintext)
+}
