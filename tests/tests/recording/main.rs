@@ -2,4 +2,5 @@
 
 mod buffers;
 mod connections;
+mod cost;
 mod swarms;
