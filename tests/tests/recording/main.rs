@@ -1,5 +1,6 @@
 //! What is recorded runs again exactly so; and recording changes nothing.
 
+mod altered;
 mod buffers;
 mod connections;
 mod cost;
