@@ -19,6 +19,7 @@
 //! | floor | module | what lives there |
 //! |---|---|---|
 //! | 6 | [`node`] | a swarm and its connections in one object, for single-threaded hosts |
+//! | 6 | `recording` | with that feature: entries of what goes in and out of machines, and running them again |
 //! | 5 | [`protocol`] | ping, identify, streams |
 //! | 4 | [`swarm`] | peers, address book, dials, listeners, admission; the `Protocol` trait |
 //! | 3 | `connection` | one peer connection: negotiate, secure, multiplex, streams |
@@ -51,6 +52,9 @@ pub mod mux;
 pub mod node;
 pub mod protocol;
 pub mod record;
+#[cfg(feature = "recording")]
+#[cfg_attr(docsrs, doc(cfg(feature = "recording")))]
+pub mod recording;
 pub mod resource;
 pub mod security;
 pub mod seed;

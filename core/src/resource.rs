@@ -12,6 +12,7 @@ use slab::Slab;
 
 /// An amount of the resources that are shared by all connections of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Lease {
     /// Bytes that may be held: received and unread, or promised by windows grown above their start.
@@ -60,6 +61,7 @@ impl Lease {
 
 /// What the connections of a node share, and how it is dealt out. Every value is finite by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Limits {
     /// All connections together: 128 MiB, 131,072 streams.

@@ -61,6 +61,12 @@ impl Seed {
         child
     }
 
+    /// The bytes, all secret.
+    #[cfg(feature = "recording")]
+    pub(crate) const fn to_bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
     /// A generator started from this seed.
     #[must_use]
     pub fn rng(&self) -> Rng {

@@ -24,6 +24,7 @@ use core::{
 /// assert_eq!(later + Duration::MAX, Instant::FAR_FUTURE);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(u64);
 
 impl Instant {
@@ -102,6 +103,7 @@ pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 /// It enters through constructors and `handle_wall_clock`; the wire and the disk use it (record validity,
 /// the sequence number of peer records). Deadlines never do: a wall clock can jump.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct UnixTime(u64);
 
 impl UnixTime {

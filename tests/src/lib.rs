@@ -9,6 +9,7 @@ pub mod model;
 pub mod net;
 pub mod pair;
 pub mod site;
+pub mod tape;
 pub mod victim;
 
 /// The examples of the README, compiled and run.

@@ -15,6 +15,7 @@ use drywire::{
         WriteError,
     },
     multistream::ProtocolName,
+    recording::SharedRecorder,
     resource::Lease,
     time::Instant,
 };
@@ -114,6 +115,8 @@ pub struct Plan {
     pub nosy: bool,
     /// See [`Pair::told`].
     pub told: Told,
+    /// See [`Setup::recorder`].
+    pub recorder: Option<SharedRecorder>,
 }
 
 impl Default for Plan {
@@ -125,6 +128,7 @@ impl Default for Plan {
             pieces: None,
             nosy: false,
             told: Told::Plainly,
+            recorder: None,
         }
     }
 }
@@ -236,6 +240,7 @@ pub fn run(plan: &Plan, ops: &[Op]) -> Trace {
         pieces: plan.pieces.clone().unwrap_or_default(),
         config: config.clone(),
         lease,
+        recorder: plan.recorder.clone(),
         ..Setup::default()
     };
     let mut pair = setup.established();

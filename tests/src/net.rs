@@ -8,7 +8,7 @@ mod host;
 
 pub use host::{Apart, Host, Together};
 
-use crate::{dice::Dice, pair::Told};
+use crate::{dice::Dice, pair::Told, tape::Tape};
 use bytes::Bytes;
 use drywire::{
     connection::{self, ConnectedPoint, ConnectionId, OpenError, ReadError, StreamId, StreamKind},
@@ -43,6 +43,8 @@ pub struct Manner {
     pub pieces: Vec<usize>,
     /// Hosts are woken at least that often.
     pub restless: Option<Duration>,
+    /// Records all nodes; each is the host of its number.
+    pub tape: Option<Tape>,
 }
 
 /// All that can be seen of one node.
@@ -138,7 +140,14 @@ where
         manner: &Manner,
         mut protocols: impl FnMut() -> H::Protocol,
     ) -> Self {
-        let hosts = (0..count).map(|number| H::new(swarm(config, protocols(), number, seed)));
+        let hosts = (0..count).map(|number| {
+            let mut config = config.clone();
+            config.recorder = manner
+                .tape
+                .as_ref()
+                .map(|tape| tape.recorder(number as u32));
+            H::new(swarm(&config, protocols(), number, seed))
+        });
         let mut net = Self {
             hosts: hosts.collect(),
             now: Instant::ZERO + Duration::from_secs(1),

@@ -14,6 +14,7 @@ use drywire::{
     crypto::Provider,
     identity::Keypair,
     multistream::ProtocolName,
+    recording::SharedRecorder,
     resource::Lease,
     security::{noise, plaintext},
     seed::Seed,
@@ -151,6 +152,8 @@ pub struct Setup {
     pub delay: Duration,
     /// See [`Pair::pieces`].
     pub pieces: Vec<usize>,
+    /// Records both connections.
+    pub recorder: Option<SharedRecorder>,
 }
 
 impl Default for Setup {
@@ -168,6 +171,7 @@ impl Default for Setup {
             lease: Lease::new(1 << 20, 256),
             delay: Duration::from_millis(10),
             pieces: vec![],
+            recorder: None,
         }
     }
 }
@@ -228,6 +232,10 @@ impl Setup {
             security.clone(),
             seed.derive("connection"),
         );
+        let start = match &self.recorder {
+            Some(recorder) => start.recorded_by(recorder.clone()),
+            None => start,
+        };
         (start, security)
     }
 

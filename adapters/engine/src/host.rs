@@ -366,9 +366,7 @@ where
             if state.closed {
                 return Err(AcceptError::HostClosed);
             }
-            let result = state
-                .swarm
-                .with(now, |_, cx| cx.accept(name.clone(), accept));
+            let result = state.swarm.accept(now, name.clone(), accept);
             result.map_err(|error| match error {
                 swarm::AcceptError::AlreadyRegistered(name) => AcceptError::AlreadyRegistered(name),
                 _ => AcceptError::TooManyNames,
@@ -382,7 +380,7 @@ where
         let unaccept = move || {
             if let Some(inner) = weak.upgrade() {
                 let now = inner.router.now();
-                inner.with(|state| state.swarm.with(now, |_, cx| cx.unaccept(&own_name)));
+                inner.with(|state| state.swarm.unaccept(now, &own_name));
             }
         };
         Ok(IncomingStreams::new(

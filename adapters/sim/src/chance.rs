@@ -4,14 +4,17 @@
 //! every platform and at every optimisation level.
 
 use core::time::Duration;
-use drywire::seed::{Rng, Seed};
-use rand_core::Rng as _;
+use drywire::seed::Seed;
+use rand_core::{Rng as _, SeedableRng as _};
 use rand_distr::{Distribution, LogNormal, Pareto, Weibull};
+use rand_pcg::Pcg64Mcg;
 
 /// A stream of draws. Two with the same seed and label draw the same; draws of one do not shift another's.
+///
+/// It is small (16 bytes) and fast, so that everything can have its own; nothing here is a secret.
 #[derive(Debug)]
 pub struct Chance {
-    rng: Rng,
+    rng: Pcg64Mcg,
 }
 
 impl Chance {
@@ -19,7 +22,15 @@ impl Chance {
     #[must_use]
     pub fn new(seed: &Seed, label: &str) -> Self {
         Self {
-            rng: seed.derive(label).rng(),
+            rng: Pcg64Mcg::from_rng(&mut seed.derive(label).rng()),
+        }
+    }
+
+    /// A stream of its own, begun with one draw of this one.
+    #[must_use]
+    pub fn child(&mut self) -> Self {
+        Self {
+            rng: Pcg64Mcg::from_rng(&mut self.rng),
         }
     }
 
@@ -70,6 +81,14 @@ impl Chance {
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         let at = self.index(from.len());
         from.get(at)
+    }
+
+    /// Flips one bit of these, if there is one.
+    pub fn flip_bit(&mut self, bytes: &mut [u8]) {
+        let bit = self.index(bytes.len().saturating_mul(8));
+        if let Some(byte) = bytes.get_mut(bit / 8) {
+            *byte ^= 1 << (bit % 8);
+        }
     }
 
     /// Puts these in any order.

@@ -1,5 +1,7 @@
 //! What a connection does when time passes.
 
+#[cfg(feature = "recording")]
+use super::recorded::ConnectionInput;
 use super::{
     Connection, error::ConnectionError, lease::LEASE_RETRY, machine::Phase, message::ToSwarmMessage,
 };
@@ -42,6 +44,7 @@ impl Connection {
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance_clock(now);
+        when_recorded!(self, self.note(ConnectionInput::Timeout));
         if self.is_closed() {
             return;
         }

@@ -1,5 +1,7 @@
 //! How a connection ends: in good order, or at once.
 
+#[cfg(feature = "recording")]
+use super::recorded::ConnectionInput;
 use super::{
     Connection, Event,
     error::ConnectionError,
@@ -11,12 +13,18 @@ use crate::{
     mux::yamux::{self, GoAway},
     time::Instant,
 };
+#[cfg(feature = "recording")]
+use alloc::borrow::Cow;
 use alloc::{collections::BTreeSet, vec::Vec};
 
 impl Connection {
     /// Closes in good order: what finished streams still owe is sent, then GoAway. The first reason is kept.
     pub fn close(&mut self, now: Instant, reason: ConnectionError) {
         self.advance_clock(now);
+        when_recorded!(
+            self,
+            self.note(ConnectionInput::Close(Cow::Borrowed(&reason)))
+        );
         self.close_with(reason, GoAway::Normal);
     }
 

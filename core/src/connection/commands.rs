@@ -1,5 +1,7 @@
 //! What the swarm tells the connection to do.
 
+#[cfg(feature = "recording")]
+use super::recorded::ConnectionInput;
 use super::{
     Connection,
     error::StreamError,
@@ -13,6 +15,8 @@ use crate::{
     time::Instant,
     wire::varint,
 };
+#[cfg(feature = "recording")]
+use alloc::borrow::Cow;
 use bytes::Bytes;
 
 impl Connection {
@@ -20,6 +24,10 @@ impl Connection {
     pub fn handle_message(&mut self, now: Instant, message: ToConnection) {
         use ToConnectionMessage as Message;
         self.advance_clock(now);
+        when_recorded!(
+            self,
+            self.note(ConnectionInput::Message(Cow::Borrowed(&message)))
+        );
         if self.is_closed() {
             return;
         }

@@ -1,5 +1,7 @@
 //! What a connection is told before it starts.
 
+#[cfg(feature = "recording")]
+use super::recorder::{Machine, SharedRecorder, Tap};
 use super::{Connection, id::ConnectionId};
 use crate::{
     multiaddr::Multiaddr,
@@ -13,6 +15,7 @@ use core::time::Duration;
 
 /// Who started a connection or a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub enum Direction {
     /// The peer.
     Inbound,
@@ -22,6 +25,7 @@ pub enum Direction {
 
 /// The two ends of a connected pipe.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ConnectedPoint {
     /// Who dialed.
@@ -56,6 +60,7 @@ impl ConnectedPoint {
 
 /// Limits and timeouts of one connection. Every field has a finite default.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
     /// For negotiating, securing and being admitted, all together. 10 s.
@@ -118,6 +123,8 @@ pub struct ConnectionStart {
     pub(crate) config: Arc<Config>,
     pub(crate) security: Security,
     pub(crate) seed: Seed,
+    #[cfg(feature = "recording")]
+    pub(crate) tap: Tap,
 }
 
 impl ConnectionStart {
@@ -136,7 +143,19 @@ impl ConnectionStart {
             config,
             security,
             seed,
+            #[cfg(feature = "recording")]
+            tap: Tap::off(),
         }
+    }
+
+    /// Has the connection write down what goes in and out of it. For connections without a swarm, whose configuration says so
+    /// for all of them.
+    #[cfg(feature = "recording")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "recording")))]
+    #[must_use]
+    pub fn recorded_by(mut self, recorder: SharedRecorder) -> Self {
+        self.tap = Tap::new(Some(recorder), Machine::Connection(self.id));
+        self
     }
 
     /// The connection's name.

@@ -1,11 +1,12 @@
 //! How connections and streams end, as values.
 
 use crate::{multistream, mux::yamux, security};
-use alloc::string::String;
+use alloc::{borrow::Cow, string::String};
 use core::fmt;
 
 /// Why a connection ended, or was never made. The first fatal reason is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ConnectionError {
     /// This side closed it.
@@ -35,7 +36,7 @@ pub enum ConnectionError {
     /// The peer is this very node.
     SelfDial,
     /// A limit of this node stood against it; its name.
-    LimitReached(&'static str),
+    LimitReached(Cow<'static, str>),
     /// The application's rules stood against it.
     Denied,
     /// The application did not read for too long while the connection's buffers were full.
@@ -77,6 +78,7 @@ impl core::error::Error for ConnectionError {}
 
 /// Why a stream ended, or could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StreamError {
     /// The peer supports none of the names.
@@ -126,6 +128,7 @@ impl core::error::Error for StreamError {}
 
 /// Why a stream could not even be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum OpenError {
     /// The connection is not established, or is closing.

@@ -11,6 +11,7 @@ use crate::{identity::PeerId, multistream::ProtocolName};
 /// Each such stream ends with exactly one of [`Failed`](Self::Failed), [`Finished`](Self::Finished),
 /// [`Reset`](Self::Reset) or the connection's own [`Closed`](Self::Closed), unless the host reset or released it before.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Event {
     /// The peer was admitted by the swarm: streams may be opened. Precedes every event of a stream.

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// Names one connection of a swarm. Never reused while the swarm lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConnectionId(u64);
 
 impl ConnectionId {
@@ -37,6 +38,7 @@ impl fmt::Display for ConnectionId {
 /// Both the connection and the swarm give out stream ids; the top bit tells whose number it is, so that the swarm can
 /// name a stream it asks for before the connection has heard of it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct StreamId(u64);
 
 impl StreamId {

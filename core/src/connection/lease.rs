@@ -163,6 +163,12 @@ impl Connection {
 
     /// What to carry to the swarm, one at a time, in order.
     pub fn poll_message(&mut self) -> Option<ToSwarm> {
+        let message = self.next_message()?;
+        when_recorded!(self, self.note_message(&message));
+        Some(message)
+    }
+
+    fn next_message(&mut self) -> Option<ToSwarm> {
         if let Some(message) = self.messages.pop_front() {
             if let ToSwarmMessage::Data { stream, .. } = &message.0
                 && let Some(loan) = self.orphaned_loans.remove(stream)

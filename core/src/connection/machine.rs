@@ -12,6 +12,11 @@ use super::{
     table::InboundTable,
     upgrade::{MuxNegotiation, Upgrade},
 };
+#[cfg(feature = "recording")]
+use super::{
+    recorded::{ConnectionInput, ConnectionOutput},
+    recorder::Tap,
+};
 use crate::{
     buffer::{Loan, ReceiveBuffer},
     identity::PeerId,
@@ -21,6 +26,8 @@ use crate::{
     time::Instant,
     wire::varint,
 };
+#[cfg(feature = "recording")]
+use alloc::borrow::Cow;
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -132,16 +139,24 @@ pub struct Connection {
     pub(super) slow_reader_deadline: Option<Instant>,
     pub(super) trim_at: Option<Instant>,
     pub(super) last_traffic: Instant,
+
+    #[cfg(feature = "recording")]
+    pub(super) tap: Tap,
 }
 
 impl Connection {
     pub(super) fn new(start: ConnectionStart, now: Instant) -> Self {
+        #[cfg(feature = "recording")]
+        let mut start = start;
+        when_recorded!(start, start.note(now));
         let ConnectionStart {
             id,
             point,
             config,
             security,
             seed,
+            #[cfg(feature = "recording")]
+            tap,
         } = start;
         let role = match point.direction {
             Direction::Outbound => yamux::Role::Dialer,
@@ -199,6 +214,8 @@ impl Connection {
             slow_reader_deadline: None,
             trim_at: None,
             last_traffic: now,
+            #[cfg(feature = "recording")]
+            tap,
             config,
         };
         match upgrade {
@@ -253,6 +270,7 @@ impl Connection {
 
     /// Keeps the connection open although nothing uses it, or no longer.
     pub fn set_keep_alive(&mut self, keep_alive: bool) {
+        when_recorded!(self, self.note(ConnectionInput::KeepAlive(keep_alive)));
         self.host_keep_alive = keep_alive;
         self.check_idle();
     }
@@ -262,6 +280,7 @@ impl Connection {
     /// Where received bytes are to be appended; room is reserved. `None` asks not to read the pipe now: too much waits
     /// already. Call [`handle_recv`](Self::handle_recv) after appending.
     pub fn recv_buf(&mut self) -> Option<&mut BytesMut> {
+        when_recorded!(self, self.note_appended());
         if self.ended || self.is_closed() {
             return None;
         }
@@ -288,8 +307,13 @@ impl Connection {
             return None;
         }
         // Should nothing come after all, the buffer is not kept for ever.
-        if self.trim_at.is_none() {
+        let was_quiet = self.trim_at.is_none();
+        if was_quiet {
             self.trim_at = Some(self.now + TRIM_AFTER);
+        }
+        #[cfg(feature = "recording")]
+        if self.tap.is_on() {
+            return Some(self.prepare_noting(missing.max(1), was_quiet));
         }
         Some(self.receive.prepare(missing.max(1)))
     }
@@ -297,6 +321,7 @@ impl Connection {
     /// Processes what was appended to [`recv_buf`](Self::recv_buf).
     pub fn handle_recv(&mut self, now: Instant) {
         self.advance_clock(now);
+        when_recorded!(self, self.note_received());
         if self.receive.adapt() {
             self.note_traffic();
         }
@@ -321,6 +346,7 @@ impl Connection {
     /// The peer shut its side of the pipe: nothing more will be received.
     pub fn handle_eof(&mut self, now: Instant) {
         self.advance_clock(now);
+        when_recorded!(self, self.note(ConnectionInput::EndOfInput));
         self.ended = true;
         self.process();
     }
@@ -328,6 +354,7 @@ impl Connection {
     /// The pipe failed; `reason` in the host's words. Nothing can be sent any more.
     pub fn handle_lost(&mut self, now: Instant, reason: String) {
         self.advance_clock(now);
+        when_recorded!(self, self.note(ConnectionInput::Lost { reason: &reason }));
         if self.is_open() {
             self.process();
         }
@@ -352,6 +379,20 @@ impl Connection {
         if self.is_closed() {
             return Transmit::default();
         }
+        #[cfg(feature = "recording")]
+        let before = self
+            .tap
+            .is_on()
+            .then(|| self.before_transmit(out.len(), limit));
+        let transmit = self.transmit(out, limit);
+        #[cfg(feature = "recording")]
+        if let Some(before) = before {
+            self.note_transmit(before, out, transmit);
+        }
+        transmit
+    }
+
+    fn transmit(&mut self, out: &mut Vec<u8>, limit: usize) -> Transmit {
         let start = out.len();
         out.append(&mut self.upgrade_out);
         if matches!(self.phase, Phase::Established | Phase::Closing) {
@@ -421,6 +462,10 @@ impl Connection {
     /// What happened, one at a time.
     pub fn poll_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
+        when_recorded!(
+            self,
+            self.note_output(ConnectionOutput::Event(Cow::Borrowed(&event)))
+        );
         if let Event::Readable { stream } | Event::Writable { stream } = &event
             && let Some(place) = self.place_of(*stream)
             && let Some(stream) = self.session.stream_mut(place)

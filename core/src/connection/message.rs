@@ -19,6 +19,7 @@ pub(crate) const BYTES_AT_ONCE: u64 = 256 * 1024;
 
 /// A message from a connection to its swarm. Carry it to `Swarm::handle_message`, in order.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct ToSwarm(pub(crate) ToSwarmMessage);
 
 impl ToSwarm {
@@ -29,6 +30,7 @@ impl ToSwarm {
 
 /// A message from the swarm to one of its connections. Carry it to `Connection::handle_message`, in order.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct ToConnection(pub(crate) ToConnectionMessage);
 
 impl ToSwarm {
@@ -67,8 +69,50 @@ impl ToConnection {
     }
 }
 
+#[cfg(feature = "recording")]
+impl ToSwarm {
+    /// What it is about, in a word.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match &self.0 {
+            ToSwarmMessage::Secured(_) => "Secured",
+            ToSwarmMessage::Inbound { .. } => "Inbound",
+            ToSwarmMessage::Opened { .. } => "Opened",
+            ToSwarmMessage::Data { .. } => "Data",
+            ToSwarmMessage::RemoteFinished { .. } => "RemoteFinished",
+            ToSwarmMessage::Ended { .. } => "Ended",
+            ToSwarmMessage::Processed { .. } => "Processed",
+            ToSwarmMessage::RoundTrip(_) => "RoundTrip",
+            ToSwarmMessage::NeedLease(_) => "NeedLease",
+            ToSwarmMessage::ReturnLease(_) => "ReturnLease",
+            ToSwarmMessage::Closed(_) => "Closed",
+        }
+    }
+}
+
+#[cfg(feature = "recording")]
+impl ToConnection {
+    /// What it is about, in a word.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match &self.0 {
+            ToConnectionMessage::Admit { .. } => "Admit",
+            ToConnectionMessage::Refuse(_) => "Refuse",
+            ToConnectionMessage::Table(_) => "Table",
+            ToConnectionMessage::Open { .. } => "Open",
+            ToConnectionMessage::Send { .. } => "Send",
+            ToConnectionMessage::Finish { .. } => "Finish",
+            ToConnectionMessage::Reset { .. } => "Reset",
+            ToConnectionMessage::Consumed { .. } => "Consumed",
+            ToConnectionMessage::HandOver { .. } => "HandOver",
+            ToConnectionMessage::Lease(_) => "Lease",
+            ToConnectionMessage::KeepAlive(_) => "KeepAlive",
+            ToConnectionMessage::Close(_) => "Close",
+        }
+    }
+}
+
 /// Who was met.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct SecuredPeer {
     pub(crate) peer: PeerId,
     pub(crate) public_key: PublicKey,
@@ -76,6 +120,7 @@ pub(crate) struct SecuredPeer {
 
 /// Why a stream owned by a protocol is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StreamEnd {
     /// Both sides finished and everything was delivered.
@@ -85,6 +130,7 @@ pub enum StreamEnd {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum ToSwarmMessage {
     /// The peer has proven its identity and the muxer is agreed. Nothing is delivered before the answer.
     Secured(Box<SecuredPeer>),
@@ -102,6 +148,7 @@ pub(crate) enum ToSwarmMessage {
     /// A whole message, or a chunk of a raw stream. The next follows [`ToConnectionMessage::Consumed`].
     Data {
         stream: StreamId,
+        #[cfg_attr(feature = "recording", serde(with = "crate::connection::codec::bytes"))]
         bytes: Bytes,
     },
     /// The peer will send no more on this stream; everything it sent has been delivered.
@@ -128,26 +175,42 @@ pub(crate) enum ToSwarmMessage {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum ToConnectionMessage {
     /// The connection may run.
     Admit {
+        #[cfg_attr(
+            feature = "recording",
+            serde(with = "crate::connection::codec::shared")
+        )]
         table: Arc<InboundTable>,
         lease: Lease,
     },
     /// The connection must go, telling the peer why where the protocol can.
     Refuse(ConnectionError),
     /// A newer table of accepted names.
-    Table(Arc<InboundTable>),
+    Table(
+        #[cfg_attr(
+            feature = "recording",
+            serde(with = "crate::connection::codec::shared")
+        )]
+        Arc<InboundTable>,
+    ),
     /// Open a stream under an id the swarm chose.
     Open {
         stream: StreamId,
         slot: Slot,
+        #[cfg_attr(feature = "recording", serde(with = "crate::connection::codec::names"))]
         names: SmallVec<[ProtocolName; 1]>,
         kind: StreamKind,
         background: bool,
     },
     /// Queue one message (framed as the stream's kind says) or, on a raw stream, bytes.
-    Send { stream: StreamId, bytes: Bytes },
+    Send {
+        stream: StreamId,
+        #[cfg_attr(feature = "recording", serde(with = "crate::connection::codec::bytes"))]
+        bytes: Bytes,
+    },
     /// Half-close after what is queued.
     Finish { stream: StreamId },
     /// Abort both directions. Nothing more is reported for the stream.

@@ -21,9 +21,14 @@
 //! let the application act, `poll_transmit` and write; then sleep until the pipe is readable (while `recv_buf` gives a
 //! buffer), writable (if `wants_transmit`), or `poll_timeout` has come.
 
+#[macro_use]
+mod tap;
+
 mod admission;
 mod clock;
 mod closing;
+#[cfg(feature = "recording")]
+mod codec;
 mod commands;
 mod config;
 mod delivery;
@@ -34,12 +39,18 @@ mod lease;
 mod machine;
 mod message;
 mod receiving;
+#[cfg(feature = "recording")]
+pub(crate) mod recorded;
+#[cfg(feature = "recording")]
+pub(crate) mod recorder;
 mod stream;
 mod streams;
 mod table;
 mod upgrade;
 
 pub use crate::mux::code;
+#[cfg(feature = "recording")]
+pub(crate) use codec::Secret;
 pub use config::{Config, ConnectedPoint, ConnectionStart, Direction, Security};
 pub use error::{ConnectionError, OpenError, StreamError};
 pub use event::Event;
@@ -49,6 +60,9 @@ pub(crate) use message::{
     BYTES_AT_ONCE, COMMANDS_AT_ONCE, SecuredPeer, ToConnectionMessage, ToSwarmMessage,
 };
 pub use message::{StreamEnd, ToConnection, ToSwarm};
+#[cfg(feature = "recording")]
+pub(crate) use recorder::{Digest, Machine, SharedRecorder, Tap};
 pub use stream::{ReadError, Stream, WriteError};
 pub use streams::OpenOptions;
 pub use table::{Accept, InboundEntry, InboundTable, Slot, StreamKind, StreamOwner};
+pub(crate) use tap::when_recorded;

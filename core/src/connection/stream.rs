@@ -1,5 +1,7 @@
 //! A stream in the hands of its host.
 
+#[cfg(feature = "recording")]
+use super::recorded::{ConnectionInput, StreamInput, count};
 use super::{
     Connection, delivery::Next, error::StreamError, id::StreamId, streams::StreamExtra,
     table::StreamKind,
@@ -16,6 +18,7 @@ use core::fmt;
 
 /// Why nothing could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ReadError {
     /// Nothing has arrived; an [`Event::Readable`](super::Event::Readable) follows.
@@ -26,6 +29,7 @@ pub enum ReadError {
 
 /// Why nothing could be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum WriteError {
     /// The send queue is full; an [`Event::Writable`](super::Event::Writable) follows.
@@ -58,6 +62,38 @@ impl fmt::Display for WriteError {
 }
 
 impl core::error::Error for WriteError {}
+
+/// Writes down what is done to a stream that is there.
+macro_rules! note {
+    ($stream:ident, $input:expr) => {
+        #[cfg(feature = "recording")]
+        if $stream.connection.tap.is_on() && $stream.state().is_some() {
+            let (stream, input) = ($stream.id, $input);
+            $stream
+                .connection
+                .note(ConnectionInput::Stream { stream, input });
+        }
+    };
+}
+
+macro_rules! note_read {
+    ($stream:ident, $read:expr) => {
+        #[cfg(feature = "recording")]
+        if $stream.connection.tap.is_on() {
+            $stream.connection.note_read_result($read);
+        }
+    };
+}
+
+macro_rules! note_written {
+    ($stream:ident, $written:expr, $offered:expr) => {
+        #[cfg(feature = "recording")]
+        if $stream.connection.tap.is_on() {
+            let (written, offered) = ($written, $offered);
+            $stream.connection.note_written(written, offered);
+        }
+    };
+}
 
 /// A short-lived view of one stream of a connection, from [`Connection::stream`].
 ///
@@ -101,6 +137,13 @@ impl Stream<'_> {
         if self.state().is_none() {
             return Ok(None);
         }
+        note!(self, StreamInput::Read(count(max)));
+        let read = self.next(max);
+        note_read!(self, read.as_ref().map(Option::as_deref));
+        read
+    }
+
+    fn next(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
         self.check_readable()?;
         match self.connection.next_bytes(self.place, max.max(1)) {
             Ok(Next::Bytes(bytes)) => {
@@ -131,6 +174,21 @@ impl Stream<'_> {
         if self.state().is_none() {
             return Ok(0);
         }
+        note!(self, StreamInput::ReadInto(count(buffer.len())));
+        self.fill(buffer)
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let read = self.copy_into(buffer);
+        note_read!(
+            self,
+            read.as_ref()
+                .map(|count| buffer.get(..*count).filter(|bytes| !bytes.is_empty()))
+        );
+        read
+    }
+
+    fn copy_into(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         self.check_readable()?;
         let count = self.connection.session.read_into(self.place, buffer);
         if count > 0 || buffer.is_empty() {
@@ -151,13 +209,16 @@ impl Stream<'_> {
     ///
     /// [`WriteError::Blocked`] if there is no room, or why writing is no longer possible.
     pub fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
-        let count = self.room_for(data.len())?;
-        self.write_prefix(count);
-        self.connection
-            .session
-            .write_copy(self.place, data.get(..count).unwrap_or(data));
-        self.connection.note_write();
-        Ok(count)
+        note!(self, StreamInput::Write(data));
+        let written = self.room_for(data.len()).inspect(|&count| {
+            self.write_prefix(count);
+            self.connection
+                .session
+                .write_copy(self.place, data.get(..count).unwrap_or(data));
+            self.connection.note_write();
+        });
+        note_written!(self, &written, data.len());
+        written
     }
 
     /// The same without a copy: takes from the front of `data` what there is room for.
@@ -166,13 +227,17 @@ impl Stream<'_> {
     ///
     /// As for [`write`](Self::write).
     pub fn write_bytes(&mut self, data: &mut Bytes) -> Result<usize, WriteError> {
-        let count = self.room_for(data.len())?;
-        self.write_prefix(count);
-        self.connection
-            .session
-            .write_shared(self.place, data.split_to(count));
-        self.connection.note_write();
-        Ok(count)
+        note!(self, StreamInput::WriteBytes(data));
+        let offered = data.len();
+        let written = self.room_for(offered).inspect(|&count| {
+            self.write_prefix(count);
+            self.connection
+                .session
+                .write_shared(self.place, data.split_to(count));
+            self.connection.note_write();
+        });
+        note_written!(self, &written, offered);
+        written
     }
 
     /// Half-closes: the peer reads the end after what is queued. Reading goes on. Doing it twice does nothing.
@@ -181,16 +246,20 @@ impl Stream<'_> {
     ///
     /// Why the stream failed, if it has.
     pub fn finish(&mut self) -> Result<(), WriteError> {
-        self.check_alive()?;
-        self.connection.finish_stream(self.place);
-        self.connection.note_write();
-        Ok(())
+        note!(self, StreamInput::Finish);
+        let finished = self.check_alive().map(|()| {
+            self.connection.finish_stream(self.place);
+            self.connection.note_write();
+        });
+        note_written!(self, &finished.clone().map(|()| 0), 0);
+        finished
     }
 
     /// Stops reading: what still arrives is discarded. Yamux cannot tell the peer; credit goes on being returned, so that
     /// the peer is not stalled.
     pub fn stop(&mut self) {
         if self.state().is_some() {
+            note!(self, StreamInput::Stop);
             self.connection.stop_stream(self.place);
             self.end_seen();
             self.connection.note_write();
@@ -200,6 +269,7 @@ impl Stream<'_> {
     /// Aborts both directions, telling the peer `code` (see [`code`]), and forgets the stream. No event follows.
     pub fn reset(&mut self, code: u32) {
         if self.state().is_some() {
+            note!(self, StreamInput::Reset(code));
             self.connection.session.abort(self.place, code);
             self.connection.forget(self.place);
             self.connection.note_write();
@@ -210,6 +280,7 @@ impl Stream<'_> {
     /// time; otherwise the stream is reset. No event follows.
     pub fn release(&mut self) {
         if self.state().is_some() {
+            note!(self, StreamInput::Release);
             self.connection.release(self.place);
             self.connection.note_write();
         }
@@ -218,6 +289,7 @@ impl Stream<'_> {
     /// Sets the priority: streams of a higher one send first. 128 is the middle.
     pub fn set_priority(&mut self, priority: u8) {
         if self.state().is_some() {
+            note!(self, StreamInput::Priority(priority));
             self.connection.session.set_priority(self.place, priority);
         }
     }
@@ -226,6 +298,15 @@ impl Stream<'_> {
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         self.state().is_none_or(|stream| stream.queued() == 0)
+    }
+
+    /// [`read_into`](Self::read_into) a buffer of `len` bytes, which need not exist: what is there fits in less.
+    #[cfg(feature = "recording")]
+    pub(super) fn replay_read_into(&mut self, len: usize) {
+        let waiting = self.state().map_or(0, StreamState::readable);
+        note!(self, StreamInput::ReadInto(count(len)));
+        let mut buffer = alloc::vec![0; len.min(waiting.max(1))];
+        let _ = self.fill(&mut buffer);
     }
 
     fn check_readable(&mut self) -> Result<(), ReadError> {

@@ -1,5 +1,7 @@
 //! What the connection keeps with each stream, and how a stream comes to its protocol.
 
+#[cfg(feature = "recording")]
+use super::recorded::{ConnectionInput, ConnectionOutput};
 use super::{
     Connection, Event,
     error::{ConnectionError, OpenError, StreamError},
@@ -16,6 +18,8 @@ use crate::{
     },
     time::Instant,
 };
+#[cfg(feature = "recording")]
+use alloc::borrow::Cow;
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -25,6 +29,7 @@ const LINE: usize = MAX_LINE_LEN + 2;
 
 /// How a stream is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct OpenOptions {
     /// The stream does not keep an otherwise idle connection open.
@@ -186,9 +191,24 @@ impl Connection {
         options: OpenOptions,
     ) -> Result<StreamId, OpenError> {
         self.advance_clock(now);
-        let place = self.open_stream(None, StreamOwner::Host, names.into(), kind, options)?;
-        let id = self.session.stream(place).map(|stream| stream.extra.id);
-        id.ok_or(OpenError::NotConnected)
+        when_recorded!(
+            self,
+            self.note(ConnectionInput::Open {
+                names: Cow::Borrowed(names),
+                kind,
+                options
+            })
+        );
+        let opened = self.open_stream(None, StreamOwner::Host, names.into(), kind, options);
+        let opened = opened.and_then(|place| {
+            let id = self.session.stream(place).map(|stream| stream.extra.id);
+            id.ok_or(OpenError::NotConnected)
+        });
+        when_recorded!(
+            self,
+            self.note_output(ConnectionOutput::Opened(opened.clone()))
+        );
+        opened
     }
 
     pub(super) fn open_stream(

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 /// How a stream's bytes are cut into what its owner sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StreamKind {
     /// Chunks as they arrive, under credit.
@@ -23,10 +24,12 @@ pub enum StreamKind {
 
 /// Numbers a protocol of a set. `protocols!` gives each field its own run of slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct Slot(pub u16);
 
 /// Who owns a stream: exactly one of the two, at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum StreamOwner {
     /// A protocol of the swarm: its messages reach `Protocol::handle`.
@@ -37,6 +40,7 @@ pub enum StreamOwner {
 
 /// How streams of one accepted name are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Accept {
     /// How bytes are cut.
@@ -85,6 +89,7 @@ impl Accept {
 
 /// One accepted name.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct InboundEntry {
     /// The name, as negotiated.
     pub name: ProtocolName,
@@ -97,6 +102,7 @@ pub struct InboundEntry {
 /// All names accepted from a peer, in the order they were registered. Immutable: an edit makes a new table with the
 /// next version, and connections keep the newest they were given.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct InboundTable {
     version: u64,
     entries: Vec<InboundEntry>,

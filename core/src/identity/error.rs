@@ -6,6 +6,7 @@ use core::fmt;
 
 /// Why bytes are not a usable key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum KeyError {
     /// The key message is not valid protobuf, or a field has the wrong type.

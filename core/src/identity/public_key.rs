@@ -13,6 +13,7 @@ use core::fmt;
 
 /// The type of a key, with its number in the key messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum KeyType {
     /// RSA with PKCS #1 v1.5 signatures over SHA-256; number 0.

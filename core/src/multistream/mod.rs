@@ -115,6 +115,7 @@ pub struct Progress<T> {
 
 /// Why a negotiation failed. The first error is final: the machine repeats it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Error {
     /// No common protocol: an honest outcome of a negotiation between well-behaved ends.

@@ -9,6 +9,7 @@ pub const MAX_NAME_LEN: usize = MAX_LINE_LEN - 1;
 
 /// A string is not usable as a protocol name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum InvalidName {
     /// It does not start with a slash (the empty string does not).

@@ -5,6 +5,7 @@ use core::fmt;
 
 /// Why a handshake or a channel is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Error {
     /// The peer, or somebody on the way, broke the protocol.
@@ -23,6 +24,7 @@ pub enum Error {
 
 /// How a peer broke the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Violation {
     /// A message is shorter, or otherwise longer, than it can be at this point.
@@ -45,6 +47,7 @@ pub enum Violation {
 
 /// A limit of this side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Limit {
     /// A handshake message is longer than this side reads.
@@ -57,6 +60,7 @@ pub enum Limit {
 
 /// A call that must not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Misuse {
     /// The handshake is not finished.

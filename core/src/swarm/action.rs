@@ -10,6 +10,7 @@ use core::{fmt, net::IpAddr};
 
 /// Names a listener. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct ListenerId(pub(super) u64);
 
 impl ListenerId {
@@ -28,6 +29,7 @@ impl fmt::Display for ListenerId {
 
 /// Names one name lookup. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct ResolveId(pub(super) u64);
 
 impl ResolveId {
@@ -54,6 +56,7 @@ pub enum LookupKind {
 
 /// A resolver's answer. What is beyond the first 16 entries is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Resolved {
     /// Answers [`LookupKind::Ip`], [`LookupKind::Ip4`] and [`LookupKind::Ip6`].
@@ -115,6 +118,7 @@ pub enum Action {
 
 /// What became of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ListenerUpdate {
     /// The listener is bound to this address, its port resolved. A listener may be bound to several.
@@ -130,6 +134,7 @@ pub enum ListenerUpdate {
 
 /// How connecting, listening or looking up failed: an operating system's error as a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum TransportError {
     /// The host has no transport for this address, or does not know this action.

@@ -86,13 +86,13 @@ impl State {
         point: ConnectedPoint,
     ) -> ConnectionStart {
         let seed = self.seed.next_child("connection");
-        ConnectionStart::new(
-            id,
-            point,
-            self.connection_config.clone(),
-            self.security.clone(),
-            seed,
-        )
+        let (config, security) = (self.connection_config.clone(), self.security.clone());
+        let start = ConnectionStart::new(id, point, config, security, seed);
+        #[cfg(feature = "recording")]
+        if let Some(recorder) = &self.config.recorder {
+            return start.recorded_by(recorder.clone());
+        }
+        start
     }
 
     /// Accepting rests at the limit of handshakes, until a quarter of their places is free.
@@ -149,10 +149,13 @@ impl State {
             return Err(ConnectionError::Denied);
         }
         if self.connection_count(&peer) >= self.config.limits.per_peer {
-            return Err(ConnectionError::LimitReached("connections of one peer"));
+            return Err(ConnectionError::LimitReached(
+                "connections of one peer".into(),
+            ));
         }
-        self.borrow_for(peer)
-            .ok_or(ConnectionError::LimitReached("resources of the node"))
+        self.borrow_for(peer).ok_or(ConnectionError::LimitReached(
+            "resources of the node".into(),
+        ))
     }
 
     /// Opens a scope for one more connection of a peer, with what a connection has from the start.

@@ -1,5 +1,7 @@
 //! The swarm's numbers. Every one is finite by default.
 
+#[cfg(feature = "recording")]
+use crate::connection::SharedRecorder;
 use crate::{connection, crypto::Provider, resource};
 use core::time::Duration;
 
@@ -17,9 +19,11 @@ pub enum SecurityConfig {
 ///
 /// `Config::default()` exists if a crypto backend is compiled in, and takes the first of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
     /// How connections are secured.
+    #[cfg_attr(feature = "recording", serde(with = "security"))]
     pub security: SecurityConfig,
     /// Of each connection.
     pub connection: connection::Config,
@@ -33,6 +37,36 @@ pub struct Config {
     pub resources: resource::Limits,
     /// Queues between the swarm and others.
     pub queues: QueueConfig,
+    /// Who is told of all that goes in and out of the swarm and its connections. Nobody.
+    #[cfg(feature = "recording")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "recording")))]
+    #[serde(skip)]
+    pub recorder: Option<SharedRecorder>,
+}
+
+/// In a recording there is no backend: any of them computes the same.
+#[cfg(feature = "recording")]
+mod security {
+    use super::{Provider, SecurityConfig};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        security: &SecurityConfig,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        matches!(security, SecurityConfig::Noise(_)).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SecurityConfig, D::Error> {
+        if !bool::deserialize(deserializer)? {
+            return Ok(SecurityConfig::InsecurePlaintext);
+        }
+        let provider = Provider::AVAILABLE.first();
+        let provider = provider.ok_or_else(|| de::Error::custom("no crypto backend"));
+        provider.map(|provider| SecurityConfig::Noise(*provider))
+    }
 }
 
 impl Config {
@@ -47,6 +81,8 @@ impl Config {
             address_book: AddressBookConfig::default(),
             resources: resource::Limits::default(),
             queues: QueueConfig::default(),
+            #[cfg(feature = "recording")]
+            recorder: None,
         }
     }
 }
@@ -63,6 +99,7 @@ impl Default for Config {
 /// Counts and rates per address concern accepted connections, and neither loopback nor addresses without an IP address.
 /// An IPv4 address mapped into IPv6 counts as what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ConnectionLimits {
     /// Connections in all. 512.
@@ -109,6 +146,7 @@ impl Default for ConnectionLimits {
 
 /// At most `burst` at once, and one more for every `interval` that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Rate {
     /// The time that earns one more. Zero: no limit.
@@ -130,6 +168,7 @@ impl Rate {
 
 /// Dialing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct DialConfig {
     /// How long a caller waits unless it says otherwise. 60 s.
@@ -179,6 +218,7 @@ impl Default for DialConfig {
 
 /// The address book.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct AddressBookConfig {
     /// Peers remembered; beyond, the one whose addresses were verified longest ago is forgotten. 16,384.
@@ -198,6 +238,7 @@ impl Default for AddressBookConfig {
 
 /// Queues between the swarm and its connections and host.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct QueueConfig {
     /// Events waiting for [`poll_event`](super::Swarm::poll_event), with the room reserved for those to come. 4096.

@@ -190,40 +190,18 @@ impl<'a, E> Context<'a, E> {
     /// [`AcceptError::AlreadyRegistered`] if the name is accepted already, by whatever protocol;
     /// [`AcceptError::TooManyNames`] at the limit.
     pub fn accept(&mut self, name: ProtocolName, accept: Accept) -> Result<(), AcceptError> {
-        let entries = self.state.table.entries();
-        if entries.iter().any(|entry| entry.name == name) {
-            return Err(AcceptError::AlreadyRegistered(name));
-        }
-        let max = usize::try_from(self.state.config.limits.protocol_names).unwrap_or(usize::MAX);
-        if entries.len() >= max {
-            return Err(AcceptError::TooManyNames);
-        }
         let owner = if accept.host_owned {
             StreamOwner::Host
         } else {
             StreamOwner::Protocol(self.slot())
         };
-        let mut entries = entries.to_vec();
-        entries.push(InboundEntry {
-            name,
-            accept,
-            owner,
-        });
-        self.state.set_table(entries);
-        Ok(())
+        self.state.accept_name(name, accept, owner)
     }
 
     /// Accepts no more streams of this name. Open ones go on; one that is being negotiated is refused. Returns whether
     /// the name was accepted.
     pub fn unaccept(&mut self, name: &ProtocolName) -> bool {
-        let mut entries = self.state.table.entries().to_vec();
-        let before = entries.len();
-        entries.retain(|entry| entry.name != *name);
-        let found = entries.len() < before;
-        if found {
-            self.state.set_table(entries);
-        }
-        found
+        self.state.unaccept_name(name)
     }
 
     /// The names this node accepts, in the order they were registered.
@@ -585,6 +563,43 @@ impl<'a, E> Context<'a, E> {
 }
 
 impl State {
+    /// See [`Context::accept`].
+    pub(super) fn accept_name(
+        &mut self,
+        name: ProtocolName,
+        accept: Accept,
+        owner: StreamOwner,
+    ) -> Result<(), AcceptError> {
+        let entries = self.table.entries();
+        if entries.iter().any(|entry| entry.name == name) {
+            return Err(AcceptError::AlreadyRegistered(name));
+        }
+        let max = usize::try_from(self.config.limits.protocol_names).unwrap_or(usize::MAX);
+        if entries.len() >= max {
+            return Err(AcceptError::TooManyNames);
+        }
+        let mut entries = entries.to_vec();
+        entries.push(InboundEntry {
+            name,
+            accept,
+            owner,
+        });
+        self.set_table(entries);
+        Ok(())
+    }
+
+    /// See [`Context::unaccept`].
+    pub(super) fn unaccept_name(&mut self, name: &ProtocolName) -> bool {
+        let mut entries = self.table.entries().to_vec();
+        let before = entries.len();
+        entries.retain(|entry| entry.name != *name);
+        let found = entries.len() < before;
+        if found {
+            self.set_table(entries);
+        }
+        found
+    }
+
     /// Makes a new table of accepted names, and gives it to every connection.
     fn set_table(&mut self, entries: Vec<InboundEntry>) {
         let version = self.table.version().saturating_add(1);

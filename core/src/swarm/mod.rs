@@ -44,6 +44,8 @@ mod macros;
 mod messages;
 mod protocol;
 mod reachability;
+#[cfg(feature = "recording")]
+pub(crate) mod recorded;
 mod sources;
 mod state;
 mod timers;
@@ -68,10 +70,12 @@ pub use macros::ProtocolSet;
 pub use protocol::{Input, Protocol, StreamRef};
 pub use timers::Timers;
 
+#[cfg(feature = "recording")]
+use crate::connection::{Machine, Tap};
 use crate::{
     connection::{
-        ConnectedPoint, ConnectionError, ConnectionId, ConnectionStart, Security, Slot,
-        ToConnection, ToSwarm,
+        Accept, ConnectedPoint, ConnectionError, ConnectionId, ConnectionStart, Security, Slot,
+        StreamOwner, ToConnection, ToSwarm, when_recorded,
     },
     identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
@@ -80,12 +84,16 @@ use crate::{
     seed::Seed,
     time::{Instant, UnixTime, earliest},
 };
+#[cfg(feature = "recording")]
+use alloc::borrow::Cow;
 use alloc::{
     collections::{BTreeSet, VecDeque},
     vec::Vec,
 };
 use core::net::IpAddr;
 use dial::Caller;
+#[cfg(feature = "recording")]
+use recorded::SwarmInput as In;
 use state::{Broadcast, Delivery, State, Targeted};
 
 /// Peers, addresses, dials, listeners and limits of a node, with its protocols `P`. See the [module](self).
@@ -95,6 +103,11 @@ pub struct Swarm<P: Protocol> {
     protocols: P,
     /// Events of the protocols, for which the state's queue has marks.
     protocol_events: VecDeque<P::Event>,
+    #[cfg(feature = "recording")]
+    tap: Tap,
+    /// Calls of [`with`](Self::with) so far.
+    #[cfg(feature = "recording")]
+    closures: u64,
 }
 
 impl<P: Protocol> Swarm<P> {
@@ -104,6 +117,22 @@ impl<P: Protocol> Swarm<P> {
     /// # Errors
     /// [`security::Error`] if the crypto backend cannot make this node's keys.
     pub fn new(
+        config: Config,
+        keypair: Keypair,
+        protocols: P,
+        seed: Seed,
+        now: Instant,
+        unix: UnixTime,
+    ) -> Result<Self, security::Error> {
+        #[cfg(feature = "recording")]
+        if let Some(recorder) = config.recorder.clone() {
+            let tap = Tap::new(Some(recorder), Machine::Swarm);
+            return Self::new_noting(config, keypair, protocols, (seed, now, unix), tap);
+        }
+        Self::make(config, keypair, protocols, seed, now, unix)
+    }
+
+    fn make(
         config: Config,
         keypair: Keypair,
         protocols: P,
@@ -126,6 +155,10 @@ impl<P: Protocol> Swarm<P> {
             state,
             protocols,
             protocol_events: VecDeque::new(),
+            #[cfg(feature = "recording")]
+            tap: Tap::off(),
+            #[cfg(feature = "recording")]
+            closures: 0,
         };
         let events = &mut swarm.protocol_events;
         swarm
@@ -150,7 +183,9 @@ impl<P: Protocol> Swarm<P> {
         point: ConnectedPoint,
     ) -> Result<ConnectionStart, Refused> {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Accept(Cow::Borrowed(&point))));
         let start = self.state.accept(point);
+        when_recorded!(self, self.note_accepted(&start));
         self.run();
         start
     }
@@ -164,11 +199,19 @@ impl<P: Protocol> Swarm<P> {
         result: Result<ConnectedPoint, TransportError>,
     ) -> Option<ConnectionStart> {
         self.state.advance(now);
+        when_recorded!(
+            self,
+            self.note(In::Dialed {
+                attempt,
+                result: result.as_ref().map(Cow::Borrowed).map_err(Cow::Borrowed)
+            })
+        );
         let point = result.as_ref().ok().cloned();
         let connection = self.state.attempt_connected(attempt, result);
         let start = connection
             .zip(point)
             .map(|(connection, point)| self.state.connection_start(connection, point));
+        when_recorded!(self, self.note_started(start.as_ref()));
         self.run();
         start
     }
@@ -176,6 +219,13 @@ impl<P: Protocol> Swarm<P> {
     /// A connection says something. Messages of one connection must come in their order.
     pub fn handle_message(&mut self, now: Instant, connection: ConnectionId, message: ToSwarm) {
         self.state.advance(now);
+        when_recorded!(
+            self,
+            self.note(In::Message {
+                connection,
+                message: Cow::Borrowed(&message)
+            })
+        );
         self.state.message(connection, message.0);
         self.run();
     }
@@ -185,6 +235,7 @@ impl<P: Protocol> Swarm<P> {
     /// never started. May come without a last message of the connection, and twice.
     pub fn handle_closed(&mut self, now: Instant, connection: ConnectionId) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Closed(connection)));
         let reason = ConnectionError::Lost("dropped by the host".into());
         self.state.connection_down(connection, reason);
         self.run();
@@ -195,6 +246,13 @@ impl<P: Protocol> Swarm<P> {
     /// Something became of a listener.
     pub fn handle_listener(&mut self, now: Instant, listener: ListenerId, update: ListenerUpdate) {
         self.state.advance(now);
+        when_recorded!(
+            self,
+            self.note(In::Listener {
+                listener,
+                update: Cow::Borrowed(&update)
+            })
+        );
         self.state.listener_update(listener, update);
         self.run();
     }
@@ -207,6 +265,13 @@ impl<P: Protocol> Swarm<P> {
         answer: Result<Resolved, TransportError>,
     ) {
         self.state.advance(now);
+        when_recorded!(
+            self,
+            self.note(In::Resolved {
+                lookup,
+                answer: answer.as_ref().map(Cow::Borrowed).map_err(Cow::Borrowed)
+            })
+        );
         self.state.lookup_answered(lookup, answer);
         self.run();
     }
@@ -215,6 +280,7 @@ impl<P: Protocol> Swarm<P> {
     /// stands for. Call it at the start and whenever they change. At most 64 are used.
     pub fn handle_interfaces(&mut self, now: Instant, interfaces: Vec<IpAddr>) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Interfaces(Cow::Borrowed(&interfaces))));
         self.state.listeners.set_interfaces(interfaces);
         self.state.review_listen_addresses();
         self.run();
@@ -223,12 +289,14 @@ impl<P: Protocol> Swarm<P> {
     /// What the calendar says now. Not needed while the clock runs true: the swarm counts on from what it was told.
     pub fn handle_wall_clock(&mut self, now: Instant, unix: UnixTime) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::WallClock(unix)));
         self.state.wall_clock = (self.state.now, unix);
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come. Early and repeated calls do no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Timeout));
         while let Some(timer) = self.state.timers.pop_due(self.state.now) {
             self.state.fire(timer);
             self.run();
@@ -272,7 +340,9 @@ impl<P: Protocol> Swarm<P> {
     /// [`DialError`] tells why nothing was begun; no event follows then.
     pub fn dial(&mut self, now: Instant, options: DialOptions) -> Result<DialId, DialError> {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Dial(Cow::Borrowed(&options))));
         let dial = self.state.dial(options, Caller::Host);
+        when_recorded!(self, self.note_dialing(&dial));
         self.run();
         dial
     }
@@ -281,7 +351,9 @@ impl<P: Protocol> Swarm<P> {
     /// one gone, all attempts are cancelled. Returns whether there was such a dial.
     pub fn cancel_dial(&mut self, now: Instant, dial: DialId) -> bool {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::CancelDial(dial)));
         let found = self.state.cancel_dial(dial, Caller::Host);
+        when_recorded!(self, self.note_answer(found.into()));
         self.run();
         found
     }
@@ -292,7 +364,9 @@ impl<P: Protocol> Swarm<P> {
     /// [`ListenError`] tells why nothing was begun.
     pub fn listen(&mut self, now: Instant, address: Multiaddr) -> Result<ListenerId, ListenError> {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Listen(Cow::Borrowed(&address))));
         let listener = self.state.listen(address);
+        when_recorded!(self, self.note_listening(&listener));
         self.run();
         listener
     }
@@ -300,7 +374,9 @@ impl<P: Protocol> Swarm<P> {
     /// Stops a listener. Its connections stay. Returns whether there is such a listener.
     pub fn stop_listening(&mut self, now: Instant, listener: ListenerId) -> bool {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::StopListening(listener)));
         let found = self.state.stop_listener(listener);
+        when_recorded!(self, self.note_answer(found.into()));
         self.run();
         found
     }
@@ -308,12 +384,17 @@ impl<P: Protocol> Swarm<P> {
     /// Closes every connection to a peer, in good order. Returns how many.
     pub fn disconnect(&mut self, now: Instant, peer: &PeerId) -> usize {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Disconnect(*peer)));
         let known = self
             .state
             .peers
             .get(peer)
             .map(|peer| peer.connections.clone());
         let connections = known.unwrap_or_default();
+        when_recorded!(
+            self,
+            self.note_answer(u64::try_from(connections.len()).unwrap_or(u64::MAX))
+        );
         for connection in &connections {
             self.state
                 .close_connection(*connection, ConnectionError::Closed);
@@ -325,6 +406,7 @@ impl<P: Protocol> Swarm<P> {
     /// Closes one connection in good order.
     pub fn close(&mut self, now: Instant, connection: ConnectionId) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Close(connection)));
         self.state
             .close_connection(connection, ConnectionError::Closed);
         self.run();
@@ -334,6 +416,7 @@ impl<P: Protocol> Swarm<P> {
     /// [`Event::ShutdownComplete`] comes when all are gone.
     pub fn shutdown(&mut self, now: Instant) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::Shutdown));
         self.state.shut_down();
         self.run();
     }
@@ -341,18 +424,23 @@ impl<P: Protocol> Swarm<P> {
     /// Has nothing to do with a peer any more: closes its connections, dials it no more, admits it no more.
     pub fn deny_peer(&mut self, now: Instant, peer: PeerId) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::DenyPeer(peer)));
         self.state.deny_peer(peer);
         self.run();
     }
 
     /// Takes [`deny_peer`](Self::deny_peer) back. Returns whether the peer was denied.
     pub fn allow_peer(&mut self, peer: &PeerId) -> bool {
-        self.state.denied_peers.remove(peer)
+        when_recorded!(self, self.note(In::AllowPeer(*peer)));
+        let found = self.state.denied_peers.remove(peer);
+        when_recorded!(self, self.note_answer(found.into()));
+        found
     }
 
     /// Accepts from, and dials, no address of a network: all that share its first `prefix` bits. Connections that are
     /// there stay.
     pub fn deny_network(&mut self, network: IpAddr, prefix: u8) {
+        when_recorded!(self, self.note(In::DenyNetwork(network, prefix)));
         let network = (network.to_canonical(), prefix);
         if !self.state.denied_networks.contains(&network) {
             self.state.denied_networks.push(network);
@@ -361,32 +449,45 @@ impl<P: Protocol> Swarm<P> {
 
     /// Takes [`deny_network`](Self::deny_network) back. Returns whether this network was denied.
     pub fn allow_network(&mut self, network: IpAddr, prefix: u8) -> bool {
+        when_recorded!(self, self.note(In::AllowNetwork(network, prefix)));
         let network = (network.to_canonical(), prefix);
         let before = self.state.denied_networks.len();
         self.state
             .denied_networks
             .retain(|denied| *denied != network);
-        self.state.denied_networks.len() < before
+        let found = self.state.denied_networks.len() < before;
+        when_recorded!(self, self.note_answer(found.into()));
+        found
     }
 
     /// Remembers an address of a peer until [`remove_address`](Self::remove_address). Returns whether it was new.
     pub fn add_address(&mut self, now: Instant, peer: PeerId, address: &Multiaddr) -> bool {
         self.state.advance(now);
+        when_recorded!(
+            self,
+            self.note(In::AddAddress(peer, Cow::Borrowed(address)))
+        );
         let new = self
             .state
             .learn_address(peer, address, AddressSource::Manual, None);
+        when_recorded!(self, self.note_answer(new.into()));
         self.run();
         new
     }
 
     /// Forgets an address of a peer, whoever told it.
     pub fn remove_address(&mut self, peer: PeerId, address: &Multiaddr) {
+        when_recorded!(
+            self,
+            self.note(In::RemoveAddress(peer, Cow::Borrowed(address)))
+        );
         self.state.book.remove(peer, address);
     }
 
     /// This node is reachable from outside at this address.
     pub fn add_external_address(&mut self, now: Instant, address: &Multiaddr) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::AddExternal(Cow::Borrowed(address))));
         self.state.external_confirmed(address);
         self.run();
     }
@@ -394,8 +495,41 @@ impl<P: Protocol> Swarm<P> {
     /// This node is no longer reachable from outside at this address.
     pub fn remove_external_address(&mut self, now: Instant, address: &Multiaddr) {
         self.state.advance(now);
+        when_recorded!(self, self.note(In::RemoveExternal(Cow::Borrowed(address))));
         self.state.external_expired(address);
         self.run();
+    }
+
+    /// Accepts streams of this name from now on, on all connections. They are the host's: each appears on its connection.
+    ///
+    /// # Errors
+    /// As for [`Context::accept`].
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        name: ProtocolName,
+        accept: Accept,
+    ) -> Result<(), AcceptError> {
+        self.state.advance(now);
+        let accept = accept.host_owned();
+        when_recorded!(
+            self,
+            self.note(In::AcceptStreams(Cow::Borrowed(&name), accept))
+        );
+        let accepted = self.state.accept_name(name, accept, StreamOwner::Host);
+        when_recorded!(self, self.note_accepted_name(&accepted));
+        self.run();
+        accepted
+    }
+
+    /// Accepts no more streams of this name, see [`Context::unaccept`]. Returns whether it was accepted.
+    pub fn unaccept(&mut self, now: Instant, name: &ProtocolName) -> bool {
+        self.state.advance(now);
+        when_recorded!(self, self.note(In::UnacceptStreams(Cow::Borrowed(name))));
+        let found = self.state.unaccept_name(name);
+        when_recorded!(self, self.note_answer(found.into()));
+        self.run();
+        found
     }
 
     /// Runs a command on the protocols, with the context of the whole set. For one protocol of a set, use the method of
@@ -406,6 +540,7 @@ impl<P: Protocol> Swarm<P> {
         run: impl FnOnce(&mut P, &mut Context<'_, P::Event>) -> R,
     ) -> R {
         self.state.advance(now);
+        when_recorded!(self, self.note_closure());
         let events = &mut self.protocol_events;
         let mut emit = |event| events.push_back(event);
         let result = run(
@@ -420,6 +555,12 @@ impl<P: Protocol> Swarm<P> {
 
     /// The next thing to do, `None` when there is nothing.
     pub fn poll_action(&mut self) -> Option<Action> {
+        let action = self.next_action()?;
+        when_recorded!(self, self.note_action(&action));
+        Some(action)
+    }
+
+    fn next_action(&mut self) -> Option<Action> {
         let state = &mut self.state;
         if let Some(action) = state.actions.pop_front() {
             return Some(action);
@@ -439,10 +580,12 @@ impl<P: Protocol> Swarm<P> {
 
     /// The next thing that happened, `None` when there is nothing.
     pub fn poll_event(&mut self) -> Option<Event<P::Event>> {
-        match self.state.events.pop()?.into_event() {
-            Some(event) => Some(event),
-            None => self.protocol_events.pop_front().map(Event::Protocol),
-        }
+        let event = match self.state.events.pop()?.into_event() {
+            Some(event) => event,
+            None => Event::Protocol(self.protocol_events.pop_front()?),
+        };
+        when_recorded!(self, self.note_event(&event));
+        Some(event)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout); not later than now while actions or events wait.

@@ -46,6 +46,7 @@ pub const MAX_NUMBER: u32 = (1 << 29) - 1;
 
 /// The peer sent something that is no message, or not the expected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Error {
     /// The message ends inside a field.

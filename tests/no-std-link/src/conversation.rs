@@ -1,7 +1,10 @@
 //! A handshake, a question, an answer, and a good end.
 
 use alloc::{sync::Arc, vec, vec::Vec};
-use core::time::Duration;
+use core::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 use drywire::{
     connection::{
         Accept, Config, ConnectedPoint, Connection, ConnectionError, ConnectionId, ConnectionStart,
@@ -12,6 +15,7 @@ use drywire::{
     identity::Keypair,
     multiaddr::Multiaddr,
     multistream::ProtocolName,
+    recording::{Entry, Machine, Recorder, SharedRecorder},
     resource::Lease,
     security::noise,
     seed::Seed,
@@ -34,7 +38,11 @@ pub(crate) fn run() -> Result<(), i32> {
         carry(now, &mut dialer, &mut listener);
         carry(now, &mut listener, &mut dialer);
         if dialer.is_closed() && listener.is_closed() {
-            return if answer == MESSAGE { Ok(()) } else { Err(4) };
+            return if answer == MESSAGE {
+                recorded()
+            } else {
+                Err(4)
+            };
         }
 
         admit(now, &mut dialer);
@@ -79,7 +87,29 @@ fn connection(number: u64, point: ConnectedPoint) -> Option<Connection> {
         Security::Noise(local),
         seed.derive("connection"),
     );
+    let start = start.recorded_by(SharedRecorder::new(Counter));
     Some(start.start(Instant::ZERO))
+}
+
+/// Entries that were recorded and can be read.
+static ENTRIES: AtomicU32 = AtomicU32::new(0);
+
+struct Counter;
+
+impl Recorder for Counter {
+    fn record(&self, machine: Machine, entry: &[u8]) {
+        if Entry::decode(machine, entry).is_ok() {
+            ENTRIES.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn recorded() -> Result<(), i32> {
+    if ENTRIES.load(Ordering::Relaxed) > 20 {
+        Ok(())
+    } else {
+        Err(11)
+    }
 }
 
 fn carry(now: Instant, from: &mut Connection, to: &mut Connection) {

@@ -167,7 +167,7 @@ fn strangers_refused_by_name_leave_nothing() {
         let (connection, _) = site.intruder(&remote, seed).expect("accepted");
         site.hang_up(connection);
         let (of, error) = site.told.refused.pop().expect("refused");
-        let expected = ConnectionError::LimitReached("resources of the node");
+        let expected = ConnectionError::LimitReached("resources of the node".into());
         assert_eq!((of, error), (connection, expected));
         assert!(!site.has(connection));
     };

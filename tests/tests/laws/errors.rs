@@ -36,6 +36,8 @@ fn listed() -> Vec<&'static str> {
         protocol::stream::OpenError,
         record::EnvelopeError,
         record::PeerRecordError,
+        recording::Malformed,
+        recording::ReplayError,
         resource::LedgerError,
         security::Error,
         security::Limit,

@@ -75,7 +75,10 @@ fn the_core_stays_small() {
 #[test]
 fn a_program_without_std_runs_the_core() {
     let manifest = "tests/no-std-link/Cargo.toml";
-    assert!(read(manifest).contains("default-features = false, features = [\"rustcrypto\"]"));
+    assert!(
+        read(manifest)
+            .contains("default-features = false, features = [\"recording\", \"rustcrypto\"]")
+    );
     cargo(&[
         "run",
         "--quiet",

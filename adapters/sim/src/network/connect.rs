@@ -1,21 +1,24 @@
 //! Listeners, and attempts to connect to them.
 
 use super::{
-    End, EndState, Happening, HostId, Network, NetworkError, Pipe, Signal,
+    End, EndState, FIRST_PORT, Happening, HostId, Link, Network, NetworkError, Pipe,
+    RETRANSMIT_AT_LEAST_EVERY, Signal,
     pipe::{Cut, Direction},
 };
-use crate::fault::Fault;
+use crate::{chance::Chance, fault::Fault};
 use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 use drywire::time::Instant;
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// Connections that wait to be accepted; one more is not answered.
 const BACKLOG: usize = 1024;
 /// How often an unanswered attempt is tried again, at growing intervals.
 const TRIES: u32 = 6;
+/// How often an answer that does not get through is tried again, every second: in all as long as an attempt.
+const ANSWER_TRIES: u32 = 127;
 
 /// Names a listener. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +40,8 @@ pub(super) struct Attempt {
     pub(super) host: HostId,
     local: SocketAddr,
     remote: SocketAddr,
+    /// All that is drawn for it, and for the pipe it makes, comes from here.
+    chance: Chance,
 }
 
 /// A cut waiting for a pipe to be made.
@@ -73,7 +78,12 @@ impl Network {
             return Err(NetworkError::AddressNotAvailable);
         }
         let port = match address.port() {
-            0 => self.free_port(host).ok_or(NetworkError::AddressInUse)?,
+            0 => self
+                .free_port(host, |network, port| {
+                    let address = SocketAddr::new(ip, port);
+                    !network.listening.contains_key(&(host, address))
+                })
+                .ok_or(NetworkError::AddressInUse)?,
             port => port,
         };
         let address = SocketAddr::new(ip, port);
@@ -95,20 +105,21 @@ impl Network {
 
     /// Stops listening. Whoever waits to be accepted is reset.
     pub fn close_listener(&mut self, now: Instant, listener: ListenerId) {
+        self.now = self.now.max(now);
         let Some(gone) = self.listeners.remove(&listener) else {
             return;
         };
         self.listening.remove(&(gone.host, gone.address));
         for end in gone.backlog {
-            self.close(now, end);
-            self.fail(end.other(), NetworkError::Reset);
+            self.abort(end);
         }
     }
 
-    /// Accepts one connection, if one waits; with the peer's address.
+    /// Accepts one connection, if one waits; with the peer's address. Something may have arrived on it already.
     ///
     /// # Errors
-    /// [`NetworkError::OutOfDescriptors`]; the connection goes on waiting.
+    /// [`NetworkError::OutOfDescriptors`] while there are none and somebody waits; he goes on waiting, and
+    /// [`Signal::Acceptable`] follows when there are some again.
     pub fn accept(
         &mut self,
         now: Instant,
@@ -120,60 +131,96 @@ impl Network {
             return Err(NetworkError::Closed);
         };
         if !empty && self.is_exhausted(host) {
-            // Somebody waits: the listener is ready again when there are descriptors.
             return Err(NetworkError::OutOfDescriptors);
         }
-        let next = self.listeners.get_mut(&listener);
-        let Some(end) = next.and_then(|listener| listener.backlog.pop_front()) else {
-            return Ok(None);
-        };
-        let remote = self.endpoint_addresses(end).map(|(_, remote)| remote);
-        Ok(remote.map(|remote| (end, remote)))
+        while let Some(found) = self.listeners.get_mut(&listener)
+            && let Some(end) = found.backlog.pop_front()
+        {
+            if let Some((_, remote)) = self.endpoint_addresses(end) {
+                return Ok(Some((end, remote)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those who wait are told that there are descriptors again.
+    pub(super) fn descriptors(&mut self, host: HostId) {
+        if self.is_exhausted(host) {
+            return;
+        }
+        let waiting =
+            |(_, of): &(&ListenerId, &Listener)| of.host == host && !of.backlog.is_empty();
+        let listeners: Vec<_> = self
+            .listeners
+            .iter()
+            .filter(waiting)
+            .map(|(listener, _)| *listener)
+            .collect();
+        for listener in listeners {
+            self.signal(host, Signal::Acceptable(listener));
+        }
     }
 
     /// Begins to connect. [`Signal::Connected`] follows, once.
     pub fn connect(&mut self, now: Instant, host: HostId, remote: SocketAddr) -> ConnectId {
         self.now = self.now.max(now);
         let attempt = ConnectId(self.next_number());
-        if self.is_exhausted(host) {
-            let failed = Happening::Connected(attempt, Err(NetworkError::OutOfDescriptors));
-            self.enter(Duration::ZERO, failed);
+        if !self.is_up(host) {
+            return attempt;
         }
         let local = self.source(host, remote);
+        let target = self.owner(host, remote.ip());
+        let mut chance = self.attempt_chance(host, target);
+        let (after, what) = match (local, target) {
+            _ if self.is_exhausted(host) => {
+                let failed = Happening::Connected(attempt, Err(NetworkError::OutOfDescriptors));
+                (Duration::ZERO, failed)
+            }
+            (Some(_), Some(target)) => {
+                let link = self.way_link(host, target);
+                self.begin(attempt, &link, &mut chance)
+            }
+            (None, _) | (_, None) => {
+                let failed = Happening::Connected(attempt, Err(NetworkError::Unreachable));
+                (self.link.latency, failed)
+            }
+        };
         self.attempts.insert(
             attempt,
             Attempt {
                 host,
-                local,
+                local: local.unwrap_or(remote),
                 remote,
+                chance,
             },
         );
-        let Some(target) = self.owner(host, remote.ip()) else {
-            let latency = self.link.latency;
-            let failed = Happening::Connected(attempt, Err(NetworkError::Unreachable));
-            self.enter(latency, failed);
-            return attempt;
-        };
-        let link = self.link(host, target);
-        let mut travel = link.travel(&mut self.chance).0;
-        if self.chance.happens(link.refusals) {
+        self.enter(after, what);
+        attempt
+    }
+
+    /// What becomes of an attempt, and when.
+    fn begin(
+        &mut self,
+        attempt: ConnectId,
+        link: &Link,
+        chance: &mut Chance,
+    ) -> (Duration, Happening) {
+        let mut travel = link.travel(chance).0;
+        if chance.happens(link.refusals) {
             self.faults.count(Fault::RefusedConnect);
             let failed = Happening::Connected(attempt, Err(NetworkError::Refused));
-            self.enter(travel * 2, failed);
-            return attempt;
+            return (travel * 2, failed);
         }
-        if self.chance.happens(link.black_holes) {
+        if chance.happens(link.black_holes) {
             self.faults.count(Fault::BlackHole);
             let failed = Happening::Connected(attempt, Err(NetworkError::TimedOut));
-            self.enter(Duration::from_secs(127), failed);
-            return attempt;
+            return (Duration::from_secs(127), failed);
         }
-        if self.chance.happens(link.late_connects) {
+        if chance.happens(link.late_connects) {
             self.faults.count(Fault::LateConnect);
-            travel += self.chance.time(Duration::from_secs(20));
+            travel += chance.time(Duration::from_secs(20));
         }
-        self.enter(travel, Happening::Syn(attempt, 0));
-        attempt
+        (travel, Happening::Syn(attempt, 0))
     }
 
     /// Gives an attempt up. No signal follows.
@@ -202,15 +249,10 @@ impl Network {
 
     /// A request to connect arrives.
     pub(super) fn syn(&mut self, attempt: ConnectId, tries: u32) {
-        let Some(Attempt {
-            host,
-            remote,
-            local,
-        }) = self.attempts.get(&attempt)
-        else {
+        let Some(found) = self.attempts.get(&attempt) else {
             return;
         };
-        let (host, local, remote) = (*host, *local, *remote);
+        let (host, remote) = (found.host, found.remote);
         let Some(target) = self.owner(host, remote.ip()) else {
             return;
         };
@@ -227,77 +269,122 @@ impl Network {
             self.enter(Duration::from_secs(1 << tries.min(TRIES)), again);
             return;
         }
-        let there = self.link(host, target);
-        let back = self.link(target, host);
-        let returns = back.travel(&mut self.chance).0;
-        let Some(listener) = listener else {
-            self.enter(
-                returns,
-                Happening::Connected(attempt, Err(NetworkError::Refused)),
-            );
+        let there = self.way_link(host, target);
+        let back = self.way_link(target, host);
+        let Some(found) = self.attempts.get_mut(&attempt) else {
             return;
         };
-        let accepted = returns + there.travel(&mut self.chance).0;
-        self.generation = self.generation.wrapping_add(1);
-        let state = |host, address| EndState {
+        let returns = back.travel(&mut found.chance).0;
+        let Some(listener) = listener else {
+            let refused = Happening::Connected(attempt, Err(NetworkError::Refused));
+            self.enter(returns, refused);
+            return;
+        };
+        let accepted = returns + there.travel(&mut found.chance).0;
+        let (local, chances) = (found.local, [found.chance.child(), found.chance.child()]);
+        let states = [(host, local), (target, remote)].map(|(host, address)| EndState {
             host,
             address,
             open: true,
+            forgotten: false,
             error: None,
-        };
+        });
         // What the dialer writes cannot overtake its own acknowledgement, nor the listener's the acceptance.
-        let mut pipe = Pipe {
-            generation: self.generation,
-            ends: [state(host, local), state(target, remote)],
-            directions: [
-                Direction::new(there, self.now + accepted),
-                Direction::new(back, self.now + returns),
-            ],
-        };
-        let planned = |cut: &PlannedCut| cut.dialer == host && cut.listener == target;
-        for cut in self.planned_cuts.extract_if(.., |cut| planned(cut)) {
-            let [first, second] = &mut pipe.directions;
-            let direction = if cut.by_listener { second } else { first };
-            direction.cut = Some((cut.at, cut.cut));
+        let opens = [self.now + accepted, self.now + returns];
+        let end = self.add_pipe(states, [there, back], chances, opens);
+        self.enter(returns, Happening::Answered(attempt, end, 0));
+        self.enter(accepted, Happening::Accept(listener, end.other(), 0));
+    }
+
+    /// Returns the dialer's end.
+    fn add_pipe(
+        &mut self,
+        ends: [EndState; 2],
+        [there, back]: [Arc<Link>; 2],
+        [dialer, listener]: [Chance; 2],
+        [accepted, returned]: [Instant; 2],
+    ) -> End {
+        let [from, to] = ends.each_ref().map(|state| state.host);
+        let mut cuts = [None, None];
+        let planned = |cut: &mut PlannedCut| cut.dialer == from && cut.listener == to;
+        for cut in self.planned_cuts.extract_if(.., planned) {
+            let [first, second] = &mut cuts;
+            *(if cut.by_listener { second } else { first }) = Some((cut.at, cut.cut));
         }
+        let [first, second] = cuts;
+        let mut directions = [
+            Direction::new(there, dialer, first, accepted),
+            Direction::new(back, listener, second, returned),
+        ];
+        for direction in &mut directions {
+            direction.cut_at_once(self.now, &mut self.faults);
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let pipe = Pipe {
+            generation: self.generation,
+            ends,
+            directions,
+        };
         let end = End {
             pipe: self.pipes.insert(pipe) as u32,
             generation: self.generation,
             side: 0,
         };
-        self.enter(returns, Happening::Connected(attempt, Ok(end)));
-        self.enter(accepted, Happening::Accept(listener, end.other()));
+        self.schedule(end);
+        self.schedule(end.other());
+        end
     }
 
-    /// The answer has reached the dialer.
+    /// The attempt has failed.
     pub(super) fn connected(&mut self, attempt: ConnectId, result: Result<End, NetworkError>) {
-        match (self.attempts.remove(&attempt), result) {
-            (Some(attempt_of), result) => {
-                self.signal(attempt_of.host, Signal::Connected(attempt, result));
-            }
-            (None, Ok(end)) => {
-                // Given up in the meantime: the listener never hears of it.
-                self.pipes.remove(end.pipe as usize);
-            }
-            (None, Err(_)) => {}
+        if let Some(found) = self.attempts.remove(&attempt) {
+            self.signal(found.host, Signal::Connected(attempt, result));
         }
     }
 
-    /// The dialer's last word has reached the listener.
-    pub(super) fn accepted(&mut self, listener: ListenerId, end: End) {
-        if self.pipe(end).is_none() {
+    /// The listener's answer has reached the dialer, if the way is free.
+    pub(super) fn answered(&mut self, attempt: ConnectId, end: End, tries: u32) {
+        if !self.attempts.contains_key(&attempt) {
+            // Given up in the meantime.
+            self.abort(end);
+        } else if self.reaches_peer(end.other()) {
+            self.connected(attempt, Ok(end));
+        } else if tries < ANSWER_TRIES {
+            let again = Happening::Answered(attempt, end, tries + 1);
+            self.enter(RETRANSMIT_AT_LEAST_EVERY, again);
+        } else {
+            self.vanish(end);
+            self.connected(attempt, Err(NetworkError::TimedOut));
+        }
+    }
+
+    /// The dialer's last word has reached the listener, if the way is free.
+    pub(super) fn accepted(&mut self, listener: ListenerId, end: End, tries: u32) {
+        let dialer = self.pipe(end).map(|pipe| {
+            let [dialer, _] = &pipe.ends;
+            (dialer.host, dialer.forgotten)
+        });
+        let Some((dialer, false)) = dialer else {
+            // The dialer has gone before the listener heard of him.
+            self.vanish(end);
+            return;
+        };
+        if !self.reaches_peer(end.other()) {
+            if tries < ANSWER_TRIES && self.is_up(dialer) {
+                let again = Happening::Accept(listener, end, tries + 1);
+                self.enter(RETRANSMIT_AT_LEAST_EVERY, again);
+            } else {
+                self.vanish(end);
+            }
             return;
         }
         match self.listeners.get_mut(&listener) {
-            Some(found) => {
+            Some(found) if found.backlog.len() < BACKLOG => {
                 found.backlog.push_back(end);
                 let host = found.host;
                 self.signal(host, Signal::Acceptable(listener));
             }
-            None => {
-                self.close(self.now, end);
-                self.fail(end.other(), NetworkError::Reset);
-            }
+            _ => self.abort(end),
         }
     }
 
@@ -322,21 +409,36 @@ impl Network {
         self.by_address.get(&address).copied()
     }
 
-    /// The address and port from which a host reaches another.
-    fn source(&mut self, host: HostId, remote: SocketAddr) -> SocketAddr {
-        let port = self.free_port(host).unwrap_or(u16::MAX);
-        let same = |ip: &&IpAddr| ip.is_ipv4() == remote.is_ipv4();
-        let own = self.addresses(host).iter().find(same).copied();
-        let ip = match own {
-            Some(ip) if !remote.ip().is_loopback() => ip,
-            _ => remote.ip(),
-        };
-        SocketAddr::new(ip, port)
+    /// The address and port from which a host reaches another; `None` if it has no address of the family.
+    fn source(&mut self, host: HostId, remote: SocketAddr) -> Option<SocketAddr> {
+        let ip = self.source_address(host, remote.ip())?;
+        let port = self.free_port(host, |_, _| true)?;
+        Some(SocketAddr::new(ip, port))
     }
 
-    pub(super) fn free_port(&mut self, host: HostId) -> Option<u16> {
-        let host = self.hosts.get_mut(host.number())?;
-        host.next_port = host.next_port.checked_add(1).unwrap_or(49_152);
-        Some(host.next_port)
+    /// The address from which a host reaches another.
+    pub(super) fn source_address(&self, host: HostId, remote: IpAddr) -> Option<IpAddr> {
+        if remote.is_loopback() {
+            return Some(remote);
+        }
+        let same = |ip: &&IpAddr| ip.is_ipv4() == remote.is_ipv4();
+        self.addresses(host).iter().find(same).copied()
+    }
+
+    /// The next port that is `free`.
+    pub(super) fn free_port(
+        &mut self,
+        host: HostId,
+        free: impl Fn(&Self, u16) -> bool,
+    ) -> Option<u16> {
+        for _ in FIRST_PORT..=u16::MAX {
+            let of = self.hosts.get_mut(host.number())?;
+            of.next_port = of.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+            let port = of.next_port;
+            if free(self, port) {
+                return Some(port);
+            }
+        }
+        None
     }
 }

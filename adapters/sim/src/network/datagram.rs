@@ -1,7 +1,7 @@
 //! Datagrams: lost, late, twice, changed, or too long.
 
-use super::{Happening, HostId, Network, NetworkError, Signal, transfer::loss_now};
-use crate::fault::Fault;
+use super::{Happening, HostId, Network, NetworkError, Signal};
+use crate::{chance::Chance, fault::Fault};
 use bytes::Bytes;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use drywire::time::Instant;
@@ -52,7 +52,12 @@ impl Network {
             return Err(NetworkError::AddressNotAvailable);
         }
         let port = match address.port() {
-            0 => self.free_port(host).ok_or(NetworkError::AddressInUse)?,
+            0 => self
+                .free_port(host, |network, port| {
+                    let address = SocketAddr::new(ip, port);
+                    !network.bound.contains_key(&(host, address))
+                })
+                .ok_or(NetworkError::AddressInUse)?,
             port => port,
         };
         let address = SocketAddr::new(ip, port);
@@ -94,48 +99,44 @@ impl Network {
         let own = self.sockets.get(&socket).ok_or(NetworkError::Closed)?;
         let (host, mut from) = (own.host, own.address);
         let target = self.owner(host, to.ip()).ok_or(NetworkError::Unreachable)?;
-        if from.ip().is_unspecified() {
-            let same = |ip: &&IpAddr| ip.is_ipv4() == to.is_ipv4();
-            let ip = self.addresses(host).iter().find(same).copied();
-            from.set_ip(ip.unwrap_or(to.ip()));
+        let source = self.source_address(host, to.ip());
+        if from.ip().is_unspecified() && from.is_ipv4() == to.is_ipv4() {
+            from.set_ip(source.ok_or(NetworkError::Unreachable)?);
         }
-        let link = self.link(host, target);
+        if from.is_ipv4() != to.is_ipv4() || from.ip().is_loopback() != to.ip().is_loopback() {
+            return Err(NetworkError::Unreachable);
+        }
+        let link = self.way_link(host, target);
         if datagram.len() > link.mtu {
             self.faults.count(Fault::TooLong);
             return Ok(());
         }
-        let way = (host, target);
-        let lost = self
-            .chance
-            .happens(loss_now(&link, self.bursts.contains(&way)));
-        if lost {
+        let way = self.ways.entry((host, target)).or_default();
+        let chance = way
+            .datagrams
+            .get_or_insert_with(|| Chance::new(&self.seed, &format!("datagrams {host} {target}")));
+        way.in_burst = chance.happens(link.loss_now(way.in_burst));
+        if way.in_burst {
             self.faults.count(Fault::DatagramLoss);
-            self.bursts.insert(way);
             return Ok(());
         }
-        self.bursts.remove(&way);
-        let copies = if self.chance.happens(link.duplication) {
+        let twice = chance.happens(link.duplication);
+        if twice {
             self.faults.count(Fault::Duplication);
-            2
-        } else {
-            1
-        };
-        for _ in 0..copies {
+        }
+        for _ in 0..=usize::from(twice) {
             let mut bytes = datagram.to_vec();
-            if self.chance.happens(link.corruption) && !bytes.is_empty() {
+            if chance.happens(link.corruption) && !bytes.is_empty() {
                 self.faults.count(Fault::Corruption);
-                let bit = self.chance.index(bytes.len() * 8);
-                if let Some(byte) = bytes.get_mut(bit / 8) {
-                    *byte ^= 1 << (bit % 8);
-                }
+                chance.flip_bit(&mut bytes);
             }
-            let (mut travel, spike) = link.travel(&mut self.chance);
+            let (mut travel, spike) = link.travel(chance);
             if spike {
                 self.faults.count(Fault::Spike);
             }
-            if self.chance.happens(link.reordering) {
+            if chance.happens(link.reordering) {
                 self.faults.count(Fault::Reordering);
-                travel += self.chance.time(link.latency * 3);
+                travel += chance.time(link.latency * 3);
             }
             let flight = Flight {
                 from,
@@ -144,7 +145,8 @@ impl Network {
                 to_host: target,
                 bytes: bytes.into(),
             };
-            self.enter(travel, Happening::Datagram(Box::new(flight)));
+            let arrives = Happening::Datagram(Box::new(flight));
+            self.agenda.enter(self.now + travel, arrives);
         }
         Ok(())
     }

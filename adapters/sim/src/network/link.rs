@@ -200,6 +200,21 @@ impl Link {
         (time, spike)
     }
 
+    /// The probability of a loss, after a loss or not: losses come in bursts of a mean length, and are as rare as they
+    /// should be on the whole (the model of Gilbert and Elliott).
+    pub(super) fn loss_now(&self, in_burst: bool) -> f64 {
+        let burst = self.loss_burst.max(1.0);
+        if self.loss <= 0.0 || self.loss >= 1.0 || burst <= 1.0 {
+            return self.loss;
+        }
+        let stay = 1.0 - 1.0 / burst;
+        if in_burst {
+            stay
+        } else {
+            (self.loss * (1.0 - stay) / (1.0 - self.loss)).min(1.0)
+        }
+    }
+
     /// How long `bytes` occupy the line.
     pub(super) fn occupation(&self, bytes: usize) -> Duration {
         let Some(bandwidth) = self.bandwidth else {

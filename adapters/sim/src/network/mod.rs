@@ -40,12 +40,18 @@ use datagram::Socket;
 use drywire::{seed::Seed, time::Instant};
 use pipe::Direction;
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// The shortest time after which a lost piece is sent again.
 const RETRANSMIT_AFTER: Duration = Duration::from_millis(200);
 /// The longest: shorter than in the real world, so that what has healed shows soon.
 const RETRANSMIT_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// Ports that hosts choose themselves begin here.
+const FIRST_PORT: u16 = 49_152;
 
 /// Names a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,7 +97,7 @@ impl fmt::Debug for End {
     }
 }
 
-/// Something a host is to look at. A signal may come without need.
+/// Something a host is to look at. A signal may come without need, or for a socket the host has dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Signal {
@@ -99,7 +105,7 @@ pub enum Signal {
     Readable(End),
     /// There may be room to write, or an error.
     Writable(End),
-    /// An attempt to connect is over.
+    /// An attempt to connect is over. A pipe may be written to at once, and something may have arrived on it already.
     Connected(ConnectId, Result<End, NetworkError>),
     /// A listener may have something to accept.
     Acceptable(ListenerId),
@@ -112,12 +118,23 @@ enum Happening {
     /// The first segment in flight, written by this end, arrives.
     Arrival(End),
     /// A reset reaches this end.
-    Reset(End, NetworkError),
+    Reset {
+        end: End,
+        sent: Instant,
+    },
     /// This end may try to write again.
     Room(End),
+    /// What this end wrote was never answered.
+    GiveUp(End),
+    /// A request to connect arrives, after so many in vain.
     Syn(ConnectId, u32),
+    /// The listener's answer arrives, after so many in vain.
+    Answered(ConnectId, End, u32),
+    /// The dialer's last word arrives at the listener, after so many in vain.
+    Accept(ListenerId, End, u32),
     Connected(ConnectId, Result<End, NetworkError>),
-    Accept(ListenerId, End),
+    /// There are descriptors again.
+    Descriptors(HostId),
     Datagram(Box<datagram::Flight>),
 }
 
@@ -125,10 +142,25 @@ enum Happening {
 struct Host {
     addresses: Vec<IpAddr>,
     region: Option<Region>,
+    /// The process runs.
     up: bool,
+    /// The machine is there: it answers for sockets that are gone.
+    there: bool,
     next_port: u16,
     /// Until when there are no file descriptors.
     exhausted: Option<Instant>,
+}
+
+/// From one host to another.
+#[derive(Debug, Default)]
+struct Way {
+    /// Looked up once.
+    link: Option<Arc<Link>>,
+    /// Attempts to connect so far.
+    attempts: u64,
+    datagrams: Option<Chance>,
+    /// The last datagram was lost.
+    in_burst: bool,
 }
 
 #[derive(Debug)]
@@ -144,7 +176,33 @@ struct EndState {
     host: HostId,
     address: SocketAddr,
     open: bool,
+    /// Its host knows of no such pipe: whatever comes is answered by a reset.
+    forgotten: bool,
     error: Option<NetworkError>,
+}
+
+impl EndState {
+    /// Whether it is open and well.
+    fn check(&self) -> Result<(), NetworkError> {
+        match self.error {
+            _ if !self.open => Err(NetworkError::Closed),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Pipe {
+    /// An end's state with the directions it writes and reads.
+    const fn parts(&mut self, side: u8) -> (&mut EndState, &mut Direction, &mut Direction) {
+        let [first, second] = &mut self.directions;
+        let [dialer, listener] = &mut self.ends;
+        if side == 0 {
+            (dialer, first, second)
+        } else {
+            (listener, second, first)
+        }
+    }
 }
 
 /// Hosts, and everything between them. See the [module](self).
@@ -163,14 +221,10 @@ pub struct Network {
     planned_cuts: Vec<PlannedCut>,
     partitions: BTreeMap<PartitionId, Partition>,
     /// For whoever no other link is set.
-    link: Link,
-    links: BTreeMap<(HostId, HostId), Link>,
-    /// Factors to the latencies between regions, drawn once for each way.
-    factors: BTreeMap<(HostId, HostId), f64>,
-    /// Ways on which the last datagram was lost.
-    bursts: BTreeSet<(HostId, HostId)>,
+    link: Arc<Link>,
+    links: BTreeMap<(HostId, HostId), Arc<Link>>,
+    ways: BTreeMap<(HostId, HostId), Way>,
     seed: Seed,
-    chance: Chance,
     agenda: Agenda<Happening>,
     signals: VecDeque<(HostId, Signal)>,
     faults: FaultCounts,
@@ -197,11 +251,9 @@ impl Network {
             numbers: 0,
             planned_cuts: Vec::new(),
             partitions: BTreeMap::new(),
-            link: Link::default(),
+            link: Arc::default(),
             links: BTreeMap::new(),
-            factors: BTreeMap::new(),
-            bursts: BTreeSet::new(),
-            chance: Chance::new(seed, "links"),
+            ways: BTreeMap::new(),
             seed: seed.clone(),
             agenda: Agenda::new(None),
             signals: VecDeque::new(),
@@ -237,7 +289,8 @@ impl Network {
             addresses,
             region,
             up: true,
-            next_port: 49_151,
+            there: true,
+            next_port: FIRST_PORT - 1,
             exhausted: None,
         });
         Ok(host)
@@ -251,10 +304,14 @@ impl Network {
             .map_or(&[], |host| &host.addresses)
     }
 
-    /// Whether a host runs.
+    /// Whether a host's process runs.
     #[must_use]
     pub fn is_up(&self, host: HostId) -> bool {
         self.hosts.get(host.number()).is_some_and(|host| host.up)
+    }
+
+    fn is_there(&self, host: HostId) -> bool {
+        self.hosts.get(host.number()).is_some_and(|host| host.there)
     }
 
     /// How many hosts there are, running or not.
@@ -263,8 +320,8 @@ impl Network {
         self.hosts.len()
     }
 
-    /// A host goes down and loses its sockets. Its peers are told (resets and ends arrive) if only the process died;
-    /// with `silent` the machine vanishes and nobody is told.
+    /// A host goes down and loses its sockets. If only the process died, the machine tells its peers: resets and ends
+    /// arrive, and whoever connects is refused. With `silent` the machine vanishes and nobody is told.
     pub fn crash(&mut self, now: Instant, host: HostId, silent: bool) {
         self.now = self.now.max(now);
         let ends: Vec<End> = self.ends_of(host).collect();
@@ -283,22 +340,24 @@ impl Network {
         self.signals.retain(|(of, _)| *of != host);
         if let Some(host) = self.hosts.get_mut(host.number()) {
             host.up = false;
+            host.there &= !silent;
         }
     }
 
     /// A host that was down runs again, without sockets.
     pub fn restart(&mut self, host: HostId) {
         if let Some(host) = self.hosts.get_mut(host.number()) {
-            host.up = true;
+            (host.up, host.there) = (true, true);
             host.exhausted = None;
         }
     }
 
-    /// A host has no file descriptors for new sockets until then.
+    /// A host has no file descriptors for new sockets until then. Its listeners are told when it has some again.
     pub fn exhaust_descriptors(&mut self, host: HostId, until: Instant) {
-        if let Some(host) = self.hosts.get_mut(host.number()) {
-            host.exhausted = Some(until);
+        if let Some(of) = self.hosts.get_mut(host.number()) {
+            of.exhausted = Some(until);
             self.faults.count(Fault::OutOfDescriptors);
+            self.agenda.enter(until, Happening::Descriptors(host));
         }
     }
 
@@ -310,19 +369,14 @@ impl Network {
         until.is_some_and(|until| self.now < until)
     }
 
-    fn ends_of(&self, host: HostId) -> impl Iterator<Item = End> {
-        self.pipes.iter().flat_map(move |(index, pipe)| {
-            [0u8, 1]
-                .into_iter()
-                .zip(&pipe.ends)
-                .filter_map(move |(side, end)| {
-                    (end.host == host && end.open).then_some(End {
-                        pipe: index as u32,
-                        generation: pipe.generation,
-                        side,
-                    })
-                })
-        })
+    /// The ends of pipes that a host has open.
+    pub fn ends_of(&self, host: HostId) -> impl Iterator<Item = End> {
+        let open = move |end: &End| {
+            self.pipe(*end)
+                .and_then(|pipe| pipe.ends.get(usize::from(end.side)))
+                .is_some_and(|state| state.host == host && state.open)
+        };
+        self.pipes.iter().flat_map(ends_of_pipe).filter(open)
     }
 
     // Links
@@ -334,8 +388,8 @@ impl Network {
     /// [`WorldError::BadRate`] if a number makes no sense.
     pub fn set_default_link(&mut self, link: Link) -> Result<(), WorldError> {
         link.check()?;
-        self.link = link;
-        self.relink();
+        self.link = Arc::new(link);
+        self.relink(|_| true);
         Ok(())
     }
 
@@ -350,49 +404,66 @@ impl Network {
                 return Err(WorldError::UnknownHost(host));
             }
         }
-        self.links.insert((from, to), link);
-        self.relink();
+        self.links.insert((from, to), Arc::new(link));
+        self.relink(|way| way == (from, to));
         Ok(())
     }
 
-    /// The link from one host to another.
+    /// The link from one host to another. From a host to itself, if nothing else was said: a clean one of 50 us.
     pub fn link(&mut self, from: HostId, to: HostId) -> Link {
-        if from == to {
-            return Link::default().latency(Duration::from_micros(50));
-        }
-        if let Some(link) = self.links.get(&(from, to)) {
+        Link::clone(&self.way_link(from, to))
+    }
+
+    fn way_link(&mut self, from: HostId, to: HostId) -> Arc<Link> {
+        if let Some(link) = self.ways.get(&(from, to)).and_then(|way| way.link.as_ref()) {
             return link.clone();
         }
         let region = |host: HostId| self.hosts.get(host.number()).and_then(|host| host.region);
-        let mut link = self.link.clone();
-        if let (Some(here), Some(there)) = (region(from), region(to)) {
-            let seed = &self.seed;
-            let factor = *self
-                .factors
-                .entry((from, to))
-                .or_insert_with(|| Chance::new(seed, &format!("way {from} {to}")).log_normal(0.25));
-            link.latency = link::scale(here.round_trip(there) / 2, factor);
-        }
+        let link = match (self.links.get(&(from, to)), region(from), region(to)) {
+            (Some(link), _, _) => link.clone(),
+            _ if from == to => Arc::new(Link::default().latency(Duration::from_micros(50))),
+            (None, Some(here), Some(there)) => {
+                let mut chance = Chance::new(&self.seed, &format!("way {from} {to}"));
+                let mut link = Link::clone(&self.link);
+                link.latency = link::scale(here.round_trip(there) / 2, chance.log_normal(0.25));
+                Arc::new(link)
+            }
+            _ => self.link.clone(),
+        };
+        self.ways.entry((from, to)).or_default().link = Some(link.clone());
         link
     }
 
-    fn relink(&mut self) {
-        let keys: Vec<usize> = self.pipes.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            let Some([first, second]) = self
-                .pipes
-                .get(key)
-                .map(|pipe| pipe.ends.each_ref().map(|end| end.host))
-            else {
+    /// Looks the links of some ways up anew.
+    fn relink(&mut self, concerned: impl Fn((HostId, HostId)) -> bool) {
+        let ways = self.ways.iter_mut().filter(|(way, _)| concerned(**way));
+        ways.for_each(|(_, way)| way.link = None);
+        let ends: Vec<_> = self.pipes.iter().flat_map(ends_of_pipe).collect();
+        for end in ends {
+            let Some((from, to)) = self.way_of(end).filter(|way| concerned(*way)) else {
                 continue;
             };
-            let links = [self.link(first, second), self.link(second, first)];
-            if let Some(pipe) = self.pipes.get_mut(key) {
-                for (direction, link) in pipe.directions.iter_mut().zip(links) {
-                    direction.link = link;
-                }
+            let link = self.way_link(from, to);
+            let Some((_, out, _)) = self.parts(end) else {
+                continue;
+            };
+            out.link = link;
+            if out.writer_waits && out.has_good_room() {
+                // A larger buffer makes room without a read.
+                self.enter(Duration::ZERO, Happening::Room(end));
             }
         }
+    }
+
+    /// What is drawn for the next attempt on this way.
+    fn attempt_chance(&mut self, from: HostId, to: Option<HostId>) -> Chance {
+        let Some(to) = to else {
+            return Chance::new(&self.seed, "nowhere");
+        };
+        let way = self.ways.entry((from, to)).or_default();
+        way.attempts += 1;
+        let label = format!("attempt {from} {to} {}", way.attempts);
+        Chance::new(&self.seed, &label)
     }
 
     /// How long a pipe lives on which nothing gets through. 15 minutes.
@@ -428,11 +499,14 @@ impl Network {
         };
         match happening {
             Happening::Arrival(end) => self.arrival(end),
-            Happening::Reset(end, error) => self.fail(end, error),
+            Happening::Reset { end, sent } => self.reset_arrives(end, sent),
             Happening::Room(end) => self.signal_writer(end),
+            Happening::GiveUp(end) => self.give_up(end),
             Happening::Syn(attempt, tries) => self.syn(attempt, tries),
+            Happening::Answered(attempt, end, tries) => self.answered(attempt, end, tries),
+            Happening::Accept(listener, end, tries) => self.accepted(listener, end, tries),
             Happening::Connected(attempt, result) => self.connected(attempt, result),
-            Happening::Accept(listener, end) => self.accepted(listener, end),
+            Happening::Descriptors(host) => self.descriptors(host),
             Happening::Datagram(flight) => self.datagram(*flight),
         }
         true
@@ -449,6 +523,10 @@ impl Network {
     #[must_use]
     pub const fn faults(&self) -> &FaultCounts {
         &self.faults
+    }
+
+    pub(crate) const fn faults_mut(&mut self) -> &mut FaultCounts {
+        &mut self.faults
     }
 
     /// Bytes that were written to pipes.
@@ -521,16 +599,25 @@ impl Network {
         pipe.filter(|pipe| pipe.generation == end.generation)
     }
 
-    /// An end's state with the directions it writes and reads.
-    fn parts(&mut self, end: End) -> Option<(&mut EndState, &mut Direction, &mut Direction)> {
-        let pipe = self.pipe_mut(end)?;
-        let [first, second] = &mut pipe.directions;
-        let [dialer, listener] = &mut pipe.ends;
-        Some(if end.side == 0 {
-            (dialer, first, second)
-        } else {
-            (listener, second, first)
+    /// From whom and to whom an end writes.
+    fn way_of(&self, end: End) -> Option<(HostId, HostId)> {
+        self.pipe(end).map(|pipe| {
+            let [dialer, listener] = pipe.ends.each_ref().map(|state| state.host);
+            match end.side {
+                0 => (dialer, listener),
+                _ => (listener, dialer),
+            }
         })
+    }
+
+    fn parts(&mut self, end: End) -> Option<(&mut EndState, &mut Direction, &mut Direction)> {
+        self.pipe_mut(end).map(|pipe| pipe.parts(end.side))
+    }
+
+    fn pipe_and_faults(&mut self, end: End) -> Option<(&mut Pipe, &mut FaultCounts)> {
+        let pipe = self.pipes.get_mut(end.pipe as usize);
+        let pipe = pipe.filter(|pipe| pipe.generation == end.generation)?;
+        Some((pipe, &mut self.faults))
     }
 
     fn next_number(&mut self) -> u64 {
@@ -548,3 +635,14 @@ impl Network {
         }
     }
 }
+
+fn ends_of_pipe((index, pipe): (usize, &Pipe)) -> [End; 2] {
+    [0, 1].map(|side| End {
+        pipe: index as u32,
+        generation: pipe.generation,
+        side,
+    })
+}
+
+#[cfg(test)]
+mod tests;

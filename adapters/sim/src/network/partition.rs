@@ -61,11 +61,13 @@ impl Network {
         self.partitions.clear();
     }
 
-    /// Whether what one host has sent reaches another now: that runs, and no partition is between them.
+    /// Whether something passes from one host to another now: both machines are there (a process that crashed leaves its
+    /// machine), and no partition is between them.
     #[must_use]
     pub fn passes(&self, from: HostId, to: HostId) -> bool {
         let hosts = self.hosts.len();
-        self.is_up(to)
+        self.is_there(from)
+            && self.is_there(to)
             && (from == to
                 || self
                     .partitions

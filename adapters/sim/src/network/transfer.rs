@@ -2,20 +2,22 @@
 
 use super::{
     End, Happening, Network, NetworkError, RETRANSMIT_AFTER, RETRANSMIT_AT_LEAST_EVERY, Signal,
-    pipe::{Cut, Segment},
+    pipe::Segment,
 };
 use crate::fault::Fault;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use core::time::Duration;
 use drywire::time::Instant;
 
 /// The most that travels as one piece.
 const LONGEST_PIECE: usize = 64 * 1024;
+/// After a write that took less than there was room for, how soon the writer is told to go on.
+const WRITABLE_AGAIN: Duration = Duration::from_millis(1);
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// So many bytes were appended; there may be more.
+    /// So many bytes were appended; there may be more, and no signal tells of those.
     Bytes(usize),
     /// The peer has finished.
     End,
@@ -24,42 +26,36 @@ pub enum Read {
 }
 
 impl Network {
-    /// Writes some of `data` and returns how much; 0 if there is no room now, [`Signal::Writable`] follows then.
+    /// Writes some of `data` and returns how much. After anything less than all of it, [`Signal::Writable`] follows once
+    /// there is room.
     ///
     /// # Errors
     /// As the operating system would say.
     pub fn write(&mut self, now: Instant, end: End, data: &[u8]) -> Result<usize, NetworkError> {
         self.now = self.now.max(now);
-        let Some((state, out, _)) = self.parts(end) else {
+        let now = self.now;
+        let Some((pipe, faults)) = self.pipe_and_faults(end) else {
             return Err(NetworkError::Closed);
         };
-        if let Some(error) = state.error {
-            return Err(error);
-        }
+        let (state, out, _) = pipe.parts(end.side);
+        state.check()?;
         if out.shut {
             return Err(NetworkError::BrokenPipe);
         }
-        let partial_writes = out.link.partial_writes;
-        let mut room = out.room().min(data.len());
-        if self.chance.happens(partial_writes) && room > 0 {
-            self.faults.count(Fault::PartialWrite);
-            room = self.chance.between(0, room as u64) as usize;
-            if room == 0 {
-                // There is room, so nobody else would tell.
-                self.enter(Duration::from_millis(1), Happening::Room(end));
-                return Ok(0);
-            }
-        }
-        if room < data.len()
-            && let Some((_, out, _)) = self.parts(end)
-        {
-            out.writer_waits = true;
-        }
-        let taken = data.get(..room).unwrap_or(data);
+        let granted = out.grant(data.len(), faults);
+        let taken = data.get(..granted.unwrap_or(0)).unwrap_or(data);
         for piece in taken.chunks(LONGEST_PIECE) {
-            self.send(end, piece);
+            out.send(now, piece, faults);
         }
+        let less = taken.len() < data.len();
+        out.writer_waits |= less;
+        let has_room = out.room() > 0;
         self.bytes += taken.len() as u64;
+        if less && has_room {
+            // No read need make room, so nobody else would tell.
+            self.enter(WRITABLE_AGAIN, Happening::Room(end));
+        }
+        self.schedule(end);
         Ok(taken.len())
     }
 
@@ -69,15 +65,16 @@ impl Network {
     /// As the operating system would say.
     pub fn shutdown(&mut self, now: Instant, end: End) -> Result<(), NetworkError> {
         self.now = self.now.max(now);
-        let Some((state, out, _)) = self.parts(end) else {
+        let now = self.now;
+        let Some((pipe, faults)) = self.pipe_and_faults(end) else {
             return Err(NetworkError::Closed);
         };
-        if let Some(error) = state.error {
-            return Err(error);
-        }
+        let (state, out, _) = pipe.parts(end.side);
+        state.check()?;
         if !core::mem::replace(&mut out.shut, true) {
-            self.depart(end, Segment::End, Duration::ZERO);
+            out.send_mark(now, Segment::End, faults);
         }
+        self.schedule(end);
         Ok(())
     }
 
@@ -93,30 +90,22 @@ impl Network {
         into: &mut BytesMut,
     ) -> Result<Read, NetworkError> {
         self.now = self.now.max(now);
-        let there = {
-            let Some((state, _, input)) = self.parts(end) else {
-                return Err(NetworkError::Closed);
-            };
-            if input.arrived_bytes == 0 {
-                return match state.error {
-                    Some(error) => Err(error),
-                    None if input.ended => Ok(Read::End),
-                    None => Ok(Read::Blocked),
-                };
-            }
-            input.arrived_bytes.min(room)
-        };
-        if there == 0 {
-            return Ok(Read::Blocked);
-        }
-        let pieces = self.parts(end).map(|(_, _, input)| input.link.pieces);
-        let size = pieces.map_or(there, |pieces| pieces.next(there, &mut self.chance));
-        if size < there {
-            self.faults.count(Fault::PartialRead);
-        }
-        let Some((_, _, input)) = self.parts(end) else {
+        let Some((pipe, faults)) = self.pipe_and_faults(end) else {
             return Err(NetworkError::Closed);
         };
+        let (state, _, input) = pipe.parts(end.side);
+        if input.arrived_bytes == 0 {
+            state.check()?;
+            return Ok(if input.ended {
+                Read::End
+            } else {
+                Read::Blocked
+            });
+        }
+        if room == 0 {
+            return Ok(Read::Bytes(0));
+        }
+        let size = input.next_piece(room, faults);
         let mut left = size;
         while left > 0
             && let Some(front) = input.arrived.front_mut()
@@ -136,37 +125,77 @@ impl Network {
         Ok(Read::Bytes(size))
     }
 
+    /// Whether reading finds something: bytes, the end, or an error.
+    #[must_use]
+    pub fn is_readable(&self, end: End) -> bool {
+        self.pipe(end).is_none_or(|pipe| {
+            let state = pipe.ends.get(usize::from(end.side));
+            let input = pipe.directions.get(usize::from(end.other().side));
+            state.is_none_or(|state| state.check().is_err())
+                || input.is_none_or(|input| input.arrived_bytes > 0 || input.ended)
+        })
+    }
+
     /// Drops an end. The peer sees the end after what was written; or a reset, if something was unread.
     pub fn close(&mut self, now: Instant, end: End) {
         self.now = self.now.max(now);
-        let Some((state, out, input)) = self.parts(end) else {
+        let now = self.now;
+        let Some((pipe, faults)) = self.pipe_and_faults(end) else {
             return;
         };
+        let (state, out, input) = pipe.parts(end.side);
         if !core::mem::replace(&mut state.open, false) {
             return;
         }
         let unread = input.arrived_bytes > 0;
-        input.forget();
-        let (dead, shut) = (
-            state.error.is_some(),
-            core::mem::replace(&mut out.shut, true),
-        );
-        if !dead && unread {
-            self.send_reset(end);
-        } else if !dead && !shut {
-            self.depart(end, Segment::End, Duration::ZERO);
+        input.drop_arrived();
+        let shut = core::mem::replace(&mut out.shut, true);
+        if state.error.is_some() {
+            // Nobody is told by a socket that is broken.
+        } else if unread {
+            self.answer_with_reset(end);
+        } else if !shut {
+            out.send_mark(now, Segment::End, faults);
+        }
+        self.schedule(end);
+        self.collect(end);
+    }
+
+    /// Drops an end, whose peer sees a reset.
+    pub(super) fn abort(&mut self, end: End) {
+        if self.forget_end(end) {
+            self.answer_with_reset(end);
         }
         self.collect(end);
     }
 
-    /// Drops an end, and nobody is told.
+    /// Drops an end, and nobody is told: what is on its way from there is lost.
     pub(super) fn vanish(&mut self, end: End) {
-        if let Some((state, out, input)) = self.parts(end) {
-            state.open = false;
-            out.forget();
-            input.forget();
+        let now = self.now;
+        if self.forget_end(end)
+            && let Some((pipe, faults)) = self.pipe_and_faults(end)
+        {
+            let (_, out, input) = pipe.parts(end.side);
+            out.drop_flight();
+            if input.writer_waits && input.flight.is_empty() {
+                // Whoever waits for room asks in time, and hears nothing or that there is no such pipe.
+                input.send_mark(now, Segment::Probe, faults);
+            }
+            self.schedule(end.other());
         }
         self.collect(end);
+    }
+
+    /// Returns whether it was open.
+    fn forget_end(&mut self, end: End) -> bool {
+        let Some(pipe) = self.pipe_mut(end) else {
+            return false;
+        };
+        let (state, out, input) = pipe.parts(end.side);
+        state.forgotten = true;
+        out.shut = true;
+        input.drop_arrived();
+        core::mem::replace(&mut state.open, false)
     }
 
     /// Resets a pipe now, both ends, as a box on the way may.
@@ -187,179 +216,74 @@ impl Network {
         }
     }
 
-    /// A piece is written: whatever may happen to it on its way is decided now.
-    fn send(&mut self, end: End, piece: &[u8]) {
+    /// Enters what is to happen to what `end` has written.
+    pub(super) fn schedule(&mut self, end: End) {
+        let timeout = self.pipe_timeout;
         let Some((_, out, _)) = self.parts(end) else {
             return;
         };
-        let (link, start, planned) = (out.link.clone(), out.written, out.cut);
-        out.written += piece.len() as u64;
-        if out.silenced {
-            return;
+        let gives_up = out.unanswered && !core::mem::replace(&mut out.doomed, out.unanswered);
+        if let Some((at, _)) = out.flight.front()
+            && !core::mem::replace(&mut out.scheduled, true)
+        {
+            let at = *at;
+            self.agenda.enter(at, Happening::Arrival(end));
         }
-        let planned = planned.and_then(|(at, cut)| {
-            let into = at.saturating_sub(start);
-            (into <= piece.len() as u64).then_some((into as usize, cut))
-        });
-        let cut = planned.or_else(|| self.draw_cut(&link, piece.len()));
-        let passes = cut.map_or(piece.len(), |(at, _)| at);
-        if passes > 0 {
-            let mut bytes = Vec::from(piece.get(..passes).unwrap_or(piece));
-            if self.chance.happens(link.corruption) {
-                self.faults.count(Fault::Corruption);
-                let bit = self.chance.index(bytes.len().saturating_mul(8));
-                if let Some(byte) = bytes.get_mut(bit / 8) {
-                    *byte ^= 1 << (bit % 8);
-                }
-            }
-            let late = self.draw_delays(end, &link);
-            self.depart(end, Segment::Bytes(Bytes::from(bytes)), late);
-        }
-        match cut {
-            None => {}
-            Some((_, Cut::Reset)) => self.reset(self.now, end),
-            Some((_, Cut::End)) => {
-                self.faults.count(Fault::OneWayEnd);
-                self.depart(end, Segment::End, Duration::ZERO);
-                self.mute(end);
-            }
-            Some((_, Cut::Silence)) => {
-                self.faults.count(Fault::Silence);
-                self.mute(end);
-            }
-        }
-    }
-
-    fn mute(&mut self, end: End) {
-        if let Some((_, out, _)) = self.parts(end) {
-            out.silenced = true;
-        }
-    }
-
-    fn draw_cut(&mut self, link: &super::Link, length: usize) -> Option<(usize, Cut)> {
-        let cuts = [
-            (link.resets, Cut::Reset),
-            (link.one_way_ends, Cut::End),
-            (link.silences, Cut::Silence),
-        ];
-        let (_, cut) = cuts
-            .into_iter()
-            .find(|(probability, _)| self.chance.happens(*probability))?;
-        Some((self.chance.between(0, length as u64) as usize, cut))
-    }
-
-    /// Times a piece loses by being sent again, and by stalls.
-    fn draw_delays(&mut self, end: End, link: &super::Link) -> Duration {
-        let mut late = Duration::ZERO;
-        let in_burst = self.parts(end).is_some_and(|(_, out, _)| out.in_burst);
-        let lost = self.chance.happens(loss_now(link, in_burst));
-        if let Some((_, out, _)) = self.parts(end) {
-            out.in_burst = lost;
-        }
-        if lost {
-            let mut after = RETRANSMIT_AFTER.max(link.latency * 2);
-            for _ in 0..6 {
-                self.faults.count(Fault::Retransmission);
-                late += after;
-                after *= 2;
-                if !self.chance.happens(link.loss) {
-                    break;
-                }
-            }
-        }
-        if self.chance.happens(link.stalls) {
-            self.faults.count(Fault::Stall);
-            late += self.chance.time(link.longest_stall);
-        }
-        late
-    }
-
-    /// A segment goes on its way.
-    fn depart(&mut self, end: End, segment: Segment, late: Duration) {
-        let now = self.now;
-        let Some((_, out, _)) = self.parts(end) else {
-            return;
-        };
-        if out.silenced {
-            return;
-        }
-        let length = match &segment {
-            Segment::Bytes(bytes) => bytes.len(),
-            Segment::End => 0,
-        };
-        let link = out.link.clone();
-        let (travel, spike) = link.travel(&mut self.chance);
-        if spike {
-            self.faults.count(Fault::Spike);
-        }
-        let Some((_, out, _)) = self.parts(end) else {
-            return;
-        };
-        out.line_free = out.line_free.max(now) + link.occupation(length);
-        let arrival = (out.line_free + travel + late).max(out.last_arrival);
-        out.last_arrival = arrival;
-        out.flight.push_back((arrival, segment));
-        out.flight_bytes += length;
-        if !core::mem::replace(&mut out.scheduled, true) {
-            self.agenda.enter(arrival, Happening::Arrival(end));
+        if gives_up {
+            self.enter(timeout, Happening::GiveUp(end));
         }
     }
 
     /// The first segment that `end` has in flight is there, if the way is free.
     pub(super) fn arrival(&mut self, end: End) {
-        let Some(pipe) = self.pipe(end) else {
-            return;
-        };
-        let [dialer, listener] = pipe.ends.each_ref().map(|state| state.host);
-        let (from, to) = if end.side == 0 {
-            (dialer, listener)
-        } else {
-            (listener, dialer)
-        };
-        let now = self.now;
-        if !self.passes(from, to) {
+        if !self.reaches_peer(end) {
             self.retransmit(end);
             return;
         }
+        let now = self.now;
         let Some((reader, _, input)) = self.parts(end.other()) else {
             return;
         };
         input.scheduled = false;
         input.blocked_since = None;
         input.retries = 0;
-        let (open, failed) = (reader.open, reader.error.is_some());
-        let mut arrived = false;
-        let mut ended = false;
+        let (host, usable) = (reader.host, reader.check().is_ok());
+        // A socket that was closed in good order takes the peer's end, and nothing else.
+        let takes_end = usable || !(reader.forgotten || reader.error.is_some());
+        let (mut told, mut strange, mut reset) = (false, false, false);
         while let Some((at, _)) = input.flight.front()
             && *at <= now
             && let Some((_, segment)) = input.flight.pop_front()
         {
-            arrived = true;
             match segment {
                 Segment::Bytes(bytes) => {
                     input.flight_bytes -= bytes.len();
-                    if open && !input.ended {
+                    if usable {
                         input.arrived_bytes += bytes.len();
                         input.arrived.push_back(bytes);
                     }
+                    told |= usable;
+                    strange |= !usable;
                 }
                 Segment::End => {
-                    ended = true;
                     input.ended = true;
+                    told |= usable;
+                    strange |= !takes_end;
                 }
+                Segment::Reset => reset = true,
+                Segment::Probe => strange |= !usable,
             }
         }
-        if let Some((at, _)) = input.flight.front() {
-            input.scheduled = true;
-            let at = *at;
-            self.agenda.enter(at, Happening::Arrival(end));
+        if told {
+            self.signal(host, Signal::Readable(end.other()));
         }
-        if open && arrived {
-            self.signal(to, Signal::Readable(end.other()));
-        } else if arrived && !failed && !ended {
-            // Nobody there has a pipe for these bytes.
-            self.send_reset(end.other());
+        if reset {
+            self.answer_with_reset(end.other());
+            self.fail(end.other(), NetworkError::Reset);
+        } else if strange {
+            self.answer_with_reset(end.other());
         }
+        self.schedule(end);
         self.collect(end);
     }
 
@@ -372,8 +296,8 @@ impl Network {
         let since = *out.blocked_since.get_or_insert(now);
         if now - since >= timeout {
             out.scheduled = false;
-            self.faults.count(Fault::PipeTimeout);
-            self.fail(end, NetworkError::TimedOut);
+            out.drop_flight();
+            self.give_up(end);
             return;
         }
         out.retries += 1;
@@ -383,68 +307,89 @@ impl Network {
         self.enter(after, Happening::Arrival(end));
     }
 
-    /// This end tells the other one that it knows of no such pipe.
-    fn send_reset(&mut self, end: End) {
+    /// Nothing was heard for too long.
+    pub(super) fn give_up(&mut self, end: End) {
+        let waits = |pipe: &super::Pipe| {
+            let state = pipe.ends.get(usize::from(end.side));
+            state.is_some_and(|state| state.check().is_ok())
+        };
+        if self.pipe(end).is_some_and(waits) {
+            self.faults.count(Fault::PipeTimeout);
+            self.fail(end, NetworkError::TimedOut);
+        }
+    }
+
+    /// This end tells the other one that it knows of no such pipe, or none any more. What it had written is not sent.
+    fn answer_with_reset(&mut self, end: End) {
+        let timeout = self.pipe_timeout;
         let Some((_, out, _)) = self.parts(end) else {
             return;
         };
-        out.flight.clear();
-        out.flight_bytes = 0;
+        out.drop_flight();
+        if out.silenced {
+            self.enter(timeout, Happening::GiveUp(end.other()));
+            return;
+        }
         let latency = out.link.latency;
-        self.enter(latency, Happening::Reset(end.other(), NetworkError::Reset));
+        let reset = Happening::Reset {
+            end: end.other(),
+            sent: self.now,
+        };
+        self.enter(latency, reset);
+    }
+
+    /// A reset reaches this end, if the way is free; else whatever this end sends is answered by another.
+    pub(super) fn reset_arrives(&mut self, end: End, sent: Instant) {
+        if self.reaches_peer(end.other()) {
+            self.fail(end, NetworkError::Reset);
+        } else if self.now - sent >= self.pipe_timeout {
+            self.give_up(end);
+        } else if self.pipe(end).is_some() {
+            let again = Happening::Reset { end, sent };
+            self.enter(RETRANSMIT_AT_LEAST_EVERY, again);
+        }
+    }
+
+    /// Whether what `end` sends gets to the other end's machine now.
+    pub(super) fn reaches_peer(&self, end: End) -> bool {
+        self.way_of(end)
+            .is_some_and(|(from, to)| self.passes(from, to))
     }
 
     /// An end learns that its pipe is broken.
-    pub(super) fn fail(&mut self, end: End, error: NetworkError) {
-        let Some((state, out, input)) = self.parts(end) else {
+    fn fail(&mut self, end: End, error: NetworkError) {
+        let Some((state, out, _)) = self.parts(end) else {
             return;
         };
-        if !state.open || state.error.is_some() {
+        if state.check().is_err() {
             return;
         }
         state.error = Some(error);
         let host = state.host;
-        out.flight.clear();
-        out.flight_bytes = 0;
-        input.flight.clear();
-        input.flight_bytes = 0;
+        out.drop_flight();
+        out.writer_waits = false;
         self.signal(host, Signal::Readable(end));
         self.signal(host, Signal::Writable(end));
     }
 
+    /// There may be room again.
     pub(super) fn signal_writer(&mut self, end: End) {
         let Some((state, out, _)) = self.parts(end) else {
             return;
         };
-        out.writer_waits = false;
-        if state.open {
+        if core::mem::replace(&mut out.writer_waits, false) && state.open {
             let host = state.host;
             self.signal(host, Signal::Writable(end));
         }
     }
 
     /// Forgets a pipe that nobody holds.
-    fn collect(&mut self, end: End) {
+    pub(super) fn collect(&mut self, end: End) {
         let unused = self
             .pipe(end)
             .is_some_and(|pipe| pipe.ends.iter().all(|end| !end.open));
         if unused {
             self.pipes.remove(end.pipe as usize);
         }
-    }
-}
-
-/// The probability of a loss, after a loss or not: losses come in bursts of a mean length, and are as rare as they should
-/// be on the whole (the model of Gilbert and Elliott).
-pub(super) fn loss_now(link: &super::Link, in_burst: bool) -> f64 {
-    let burst = link.loss_burst.max(1.0);
-    if link.loss <= 0.0 || link.loss >= 1.0 || burst <= 1.0 {
-        return link.loss;
-    }
-    let stay = 1.0 - 1.0 / burst;
-    if in_burst {
-        stay
-    } else {
-        (link.loss * (1.0 - stay) / (1.0 - link.loss)).min(1.0)
     }
 }

@@ -20,6 +20,7 @@ use drywire::{
     identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
     node::Node,
+    recording::SharedRecorder,
     swarm::{Config, Protocol, SecurityConfig, Swarm},
     time::Instant,
 };
@@ -46,7 +47,7 @@ impl World {
         let keypair = builder
             .keypair
             .unwrap_or_else(|| Keypair::ed25519_from_seed(&seed.derive("key")));
-        let ip = self.network.addresses(id).first().copied();
+        let ip = self.shared.network().addresses(id).first().copied();
         let listen = builder.listen;
         let address = ip
             .zip(listen)
@@ -69,8 +70,10 @@ impl World {
                 keypair = Keypair::ed25519_from_seed(&seed.derive("key"));
             }
             let (now, unix) = world.clocks(id);
+            let mut config = config.clone();
+            config.recorder = world.recorder_of(id, config.recorder.take());
             let swarm = Swarm::new(
-                config.clone(),
+                config,
                 keypair.clone(),
                 protocols(),
                 seed.derive("swarm"),
@@ -78,7 +81,7 @@ impl World {
                 unix,
             );
             let mut node = Node::new(swarm.map_err(WorldError::Keys)?);
-            let interfaces = world.network.addresses(id).to_vec();
+            let interfaces = world.shared.network().addresses(id).to_vec();
             node.command(now, |swarm| swarm.handle_interfaces(now, interfaces));
             if let Some(address) = ip
                 .zip(listen)
@@ -109,7 +112,7 @@ impl World {
         }
         if let Err(error) = self.boot(id, false) {
             // The network keeps the address; nobody answers there.
-            self.network.crash(self.now, id, true);
+            self.shared.network().crash(self.now, id, true);
             return Err(error);
         }
         Ok(Host::new(id))
@@ -132,7 +135,9 @@ impl World {
         if addresses.is_empty() {
             addresses.push(self.next_address()?);
         }
-        let id = self.network.add_host(addresses, region)?;
+        let id = self.shared.network().add_host(addresses, region)?;
+        let seed = self.seed.derive(&format!("tasks of {id}"));
+        self.shared.add_host(id, &seed);
         self.names.insert(name.clone(), id);
         self.identities.push(Vec::new());
         self.hosts.push(HostState {
@@ -181,6 +186,19 @@ impl World {
         Ok(())
     }
 
+    /// What a host's machines write down goes into the hash; to where the world is recorded, or to its own recorder.
+    fn recorder_of(&mut self, host: HostId, own: Option<SharedRecorder>) -> Option<SharedRecorder> {
+        let name = self.name(host).to_owned();
+        let next = self.record_to.as_mut().map(|record| record(&name));
+        Some(self.trace.recorder(host.0, own.or(next)))
+    }
+
+    /// Records the nodes of hosts that start from now on, with what makes a recorder for each start of a host of this name.
+    /// A [`FileRecorder`](drywire_engine::recording::FileRecorder) has them: `|name| file.host(name)`.
+    pub fn record_to(&mut self, record: impl FnMut(&str) -> SharedRecorder + 'static) {
+        self.record_to = Some(Box::new(record));
+    }
+
     /// What a host takes for the time.
     pub(super) fn clocks(&mut self, host: HostId) -> (Instant, drywire::time::UnixTime) {
         let clock = self
@@ -189,8 +207,7 @@ impl World {
             .map(|host| host.clock)
             .unwrap_or_default();
         let now = self.now + clock.ahead;
-        let unix = self.unix_start.saturating_add(now - Instant::ZERO);
-        (now, unix.saturating_add(clock.calendar_ahead))
+        (now, clock.unix(self.unix_start, now))
     }
 
     /// The address at which a host listens, with its peer id.

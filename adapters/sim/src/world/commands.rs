@@ -170,8 +170,8 @@ impl World {
         let (from, to) = (from?, to?);
         let mut all = from.connections_to(peers).into_iter();
         all.find(|(_, end)| {
-            let there = to.connection_at(self.network.opposite(*end));
-            there.is_some_and(|(_, up)| up) && self.network.is_healthy(*end)
+            let there = to.connection_at(self.shared.network().opposite(*end));
+            there.is_some_and(|(_, up)| up) && self.shared.network().is_healthy(*end)
         })
         .map(|(connection, _)| connection)
     }
@@ -242,7 +242,7 @@ impl World {
     /// # Errors
     /// [`WorldError::BadRate`] if a number makes no sense.
     pub fn set_default_link(&mut self, link: Link) -> Result<(), WorldError> {
-        self.network.set_default_link(link)
+        self.shared.network().set_default_link(link)
     }
 
     /// How both ways between two hosts behave.
@@ -256,8 +256,9 @@ impl World {
         link: Link,
     ) -> Result<(), WorldError> {
         let (one, other) = (one.into(), other.into());
-        self.network.set_link(one, other, link.clone())?;
-        self.network.set_link(other, one, link)
+        let mut network = self.shared.network();
+        network.set_link(one, other, link.clone())?;
+        network.set_link(other, one, link)
     }
 
     /// Parts hosts from each other.
@@ -270,7 +271,7 @@ impl World {
         self.moment(None, Moment::Fault(fault));
         self.trace
             .note(self.now, || format!("parted: {partition:?}"));
-        self.network.part(partition)
+        self.shared.network().part(partition)
     }
 
     /// Parts these hosts from all others.
@@ -280,7 +281,7 @@ impl World {
 
     /// Takes a partition away.
     pub fn heal(&mut self, partition: PartitionId) {
-        if self.network.heal(partition) {
+        if self.shared.network().heal(partition) {
             self.trace.note(self.now, || "healed".into());
             self.moment(None, Moment::Healed(Fault::Bisection));
         }
@@ -288,19 +289,19 @@ impl World {
 
     /// Takes all partitions away.
     pub fn heal_all(&mut self) {
-        self.network.heal_all();
+        self.shared.network().heal_all();
         self.trace.note(self.now, || "all healed".into());
         self.moment(None, Moment::Healed(Fault::Bisection));
     }
 
     /// Makes a name resolve to these addresses, on every host.
     pub fn set_name(&mut self, name: &str, addresses: Vec<IpAddr>) {
-        self.dns.addresses.insert(name.into(), addresses);
+        self.shared.names().addresses.insert(name.into(), addresses);
     }
 
     /// Makes a name have these TXT records, on every host.
     pub fn set_text(&mut self, name: &str, records: Vec<String>) {
-        self.dns.text.insert(name.into(), records);
+        self.shared.names().text.insert(name.into(), records);
     }
 
     // Failures
@@ -317,7 +318,8 @@ impl World {
         state.machine = remains;
         state.armed = None;
         state.token += 1;
-        self.network.crash(now, host, silently);
+        self.shared.network().crash(now, host, silently);
+        self.shared.crash(host);
         let fault = if silently {
             Fault::PowerLoss
         } else {
@@ -334,17 +336,22 @@ impl World {
     /// [`WorldError`] if there is no such host, or it cannot start.
     pub fn restart(&mut self, host: impl Into<HostId>, anew: bool) -> Result<(), WorldError> {
         let host = host.into();
-        if self.network.is_up(host) {
+        if self.shared.network().is_up(host) {
             return Ok(());
         }
-        self.network.restart(host);
+        self.shared.network().restart(host);
         let fault = if anew {
             Fault::RestartAnew
         } else {
             Fault::Restart
         };
         self.fault(Some(host), fault);
-        self.host_mut(host)?.restarts += 1;
+        let state = self.host_mut(host)?;
+        state.restarts += 1;
+        if state.maker.is_none() {
+            // No node is to be started: what runs there comes by a new runtime.
+            return Ok(());
+        }
         self.boot(host, anew)
     }
 
@@ -356,6 +363,8 @@ impl World {
         let host = host.into();
         let clock = &mut self.host_mut(host)?.clock;
         clock.ahead = clock.ahead.saturating_add(by);
+        let clock = *clock;
+        self.shared.set_clock(host, clock);
         self.fault(Some(host), Fault::ClockJump);
         self.host_mut(host)?.armed = None;
         self.arm(host);
@@ -376,6 +385,8 @@ impl World {
         let clock = &mut self.host_mut(host)?.clock;
         clock.calendar_ahead = ahead;
         clock.calendar_behind = behind;
+        let clock = *clock;
+        self.shared.set_clock(host, clock);
         self.fault(Some(host), Fault::WallClockJump);
         self.turn(host, |machine, outside| machine.set_calendar(outside));
         Ok(())
@@ -398,7 +409,9 @@ impl World {
                 value: probability,
             });
         }
-        self.host_mut(host.into())?.late_timers = (probability, longest);
+        let host = host.into();
+        self.host_mut(host)?.late_timers = (probability, longest);
+        self.shared.set_late_timers(host, probability, longest);
         Ok(())
     }
 
@@ -414,7 +427,7 @@ impl World {
         let host = host.into();
         self.host_mut(host)?;
         let until = self.now + time;
-        self.network.exhaust_descriptors(host, until);
+        self.shared.network().exhaust_descriptors(host, until);
         self.moment(Some(host), Moment::Fault(Fault::OutOfDescriptors));
         Ok(())
     }

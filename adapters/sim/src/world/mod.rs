@@ -7,9 +7,14 @@ mod host;
 mod node;
 mod outside;
 mod run;
+mod tasks;
 
 pub use application::{Application, Events, HostContext};
 pub use host::{Host, HostBuilder, PORT};
+pub use tasks::Stopped;
+
+pub(crate) use node::LOOKUP;
+pub(crate) use outside::{Clock, Names};
 
 use crate::{
     agenda::Agenda,
@@ -17,20 +22,22 @@ use crate::{
     chronicle::{Chronicle, Moment},
     error::WorldError,
     network::{HostId, Network},
+    runtime::Shared,
     statistics::Statistics,
     trace::{Trace, TraceHash},
     violation::Violation,
 };
-use core::{fmt, time::Duration};
+use core::{fmt, ops::DerefMut, time::Duration};
 use drywire::{
     identity::PeerId,
     multiaddr::Multiaddr,
+    recording::SharedRecorder,
     seed::Seed,
     time::{Instant, UnixTime},
 };
 use node::Machine;
-use outside::{Clock, Names, Outside, Patience};
-use std::collections::BTreeMap;
+use outside::{Outside, Patience};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// 20 November 2026: when worlds begin.
 const BEGINNING: UnixTime = UnixTime::from_secs(1_795_132_800);
@@ -49,6 +56,9 @@ enum Job {
     Wake(HostId, u64),
     Script(Box<dyn FnOnce(&mut World)>),
 }
+
+/// Makes a recorder for a host of this name.
+type MakeRecorder = Box<dyn FnMut(&str) -> SharedRecorder>;
 
 /// Makes a host's node anew: with its key, or with another one.
 type Maker = Box<dyn FnMut(&mut World, HostId, bool) -> Result<Box<dyn Machine>, WorldError>>;
@@ -90,12 +100,12 @@ pub struct World {
     seed: Seed,
     now: Instant,
     unix_start: UnixTime,
-    network: Network,
+    /// The network, and what tasks share with the world.
+    shared: Arc<Shared>,
     hosts: Vec<HostState>,
     names: BTreeMap<String, HostId>,
     /// Who each host is and was; nobody for hosts without a node.
     identities: Vec<Vec<PeerId>>,
-    dns: Names,
     agenda: Agenda<Job>,
     chance: Chance,
     trace: Trace,
@@ -104,8 +114,11 @@ pub struct World {
     /// Hosts are checked after each so many steps; 0: never.
     check_every: u64,
     next_check: Instant,
+    record_to: Option<MakeRecorder>,
     violation: Option<Violation>,
     addresses_given: u32,
+    /// Polls of tasks at one instant.
+    polled: (Instant, u32),
 }
 
 impl World {
@@ -114,15 +127,16 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let number = seed;
         let seed = Seed::for_tests(seed).derive("world");
+        let begins = Instant::ZERO + Duration::from_secs(1);
+        let network = Network::new(&seed.derive("network"));
         Self {
             number,
-            now: Instant::ZERO + Duration::from_secs(1),
+            now: begins,
             unix_start: BEGINNING,
-            network: Network::new(&seed.derive("network")),
+            shared: Shared::new(network, begins, BEGINNING),
             hosts: Vec::new(),
             names: BTreeMap::new(),
             identities: Vec::new(),
-            dns: Names::default(),
             agenda: Agenda::new(None),
             chance: Chance::new(&seed, "world"),
             trace: Trace::new(TRACE_LINES),
@@ -130,8 +144,10 @@ impl World {
             chronicle: None,
             check_every: 1,
             next_check: Instant::ZERO,
+            record_to: None,
             violation: None,
             addresses_given: 0,
+            polled: (Instant::ZERO, 0),
             seed,
         }
     }
@@ -148,10 +164,10 @@ impl World {
         self.now
     }
 
-    /// The network, to look at, and for sockets that no node owns.
+    /// The network, to look at, and for sockets that no node owns. Async code must not run while this is held.
     #[must_use]
-    pub const fn network(&mut self) -> &mut Network {
-        &mut self.network
+    pub fn network(&mut self) -> impl DerefMut<Target = Network> + use<'_> {
+        self.shared.network()
     }
 
     /// Draws for scripts, from the world's seed.
@@ -196,7 +212,7 @@ impl World {
         }
         self.chronicle = Some(Chronicle::default());
         for host in self.hosts() {
-            if self.network.is_up(host) {
+            if self.network().is_up(host) {
                 self.moment(Some(host), Moment::Up);
             }
         }
@@ -218,8 +234,9 @@ impl World {
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let mut all = self.statistics.clone();
-        all.bytes = self.network.bytes();
-        all.faults.add(self.network.faults());
+        let network = self.shared.network();
+        all.bytes = network.bytes();
+        all.faults.add(network.faults());
         all
     }
 
@@ -260,16 +277,18 @@ impl World {
     ) -> Option<R> {
         let state = self.hosts.get_mut(host.number())?;
         let machine = state.machine.as_mut()?;
+        let mut network = self.shared.network();
+        let names = self.shared.names();
         let mut outside = Outside {
             host,
             now: self.now,
             clock: state.clock,
             unix_start: self.unix_start,
-            network: &mut self.network,
+            network: &mut network,
             trace: &mut self.trace,
             statistics: &mut self.statistics,
             chronicle: self.chronicle.as_mut(),
-            names: &self.dns,
+            names: &names,
             identities: &self.identities,
             // Several timers in a row may each be late.
             patience: state.patience.and(state.late_timers.1 * 3),
@@ -285,6 +304,7 @@ impl World {
         if due {
             machine.check(&mut outside);
         }
+        drop((network, names));
         self.arm(host);
         Some(result)
     }

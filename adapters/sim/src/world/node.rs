@@ -2,7 +2,7 @@
 
 use super::{
     application::{Application, HostContext},
-    outside::{Outside, kind},
+    outside::Outside,
 };
 use crate::{
     chance::Chance,
@@ -28,7 +28,7 @@ const MAX_TURNS: usize = 10_000;
 /// What one call to transmit may yield.
 const TRANSMIT: usize = 64 * 1024;
 /// How long an answer to a name lookup takes.
-const LOOKUP: Duration = Duration::from_millis(5);
+pub(crate) const LOOKUP: Duration = Duration::from_millis(5);
 /// How long accepting pauses when there are no descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
@@ -302,9 +302,6 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
     }
 
     fn event(&mut self, event: NodeEvent<P::Event>, outside: &mut Outside<'_>) {
-        outside
-            .trace
-            .hash_debug(outside.now, outside.host.0, kind::EVENT, &event);
         let host = outside.host;
         outside.note(|| format!("{host} event {event:?}"));
         match &event {
@@ -612,10 +609,6 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             let found = outside.network.read(outside.now, pipe.end, space, room);
             match found {
                 Ok(Read::Bytes(count)) => {
-                    let new = room.get(before..).unwrap_or_default();
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::READ, new);
                     let host = outside.host;
                     outside.note(|| format!("{host} {id} reads {count} bytes"));
                     self.node.handle_recv(now, id);
@@ -623,16 +616,10 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 Ok(Read::Blocked) => return,
                 Ok(Read::End) => {
                     pipe.ended = true;
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::END, &[]);
                     self.node.handle_eof(now, id);
                 }
                 Err(error) => {
                     pipe.ended = true;
-                    outside
-                        .trace
-                        .hash_debug(outside.now, outside.host.0, kind::LOST, &error);
                     self.node.handle_lost(now, id, error.to_string());
                 }
             }
@@ -668,9 +655,6 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 }
                 Ok(count) => {
                     let sent = rest.get(..count).unwrap_or(rest);
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::WRITE, sent);
                     if outside.checks && outside.patience.encrypted && shows_streams(sent) {
                         let message = format!("{id}: the name of a stream's protocol on the wire");
                         outside.violation("I17 no byte before authentication", message);

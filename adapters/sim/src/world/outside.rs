@@ -15,16 +15,6 @@ use drywire::{
 };
 use std::collections::BTreeMap;
 
-/// What the hash tells apart.
-pub(crate) mod kind {
-    pub(crate) const EVENT: u8 = 1;
-    pub(crate) const READ: u8 = 2;
-    pub(crate) const WRITE: u8 = 3;
-    pub(crate) const END: u8 = 4;
-    pub(crate) const LOST: u8 = 5;
-    pub(crate) const WAKE: u8 = 6;
-}
-
 /// What a host takes for the time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Clock {
@@ -33,6 +23,17 @@ pub(crate) struct Clock {
     /// How far the calendar is ahead of that, and behind it.
     pub(crate) calendar_ahead: Duration,
     pub(crate) calendar_behind: Duration,
+}
+
+impl Clock {
+    /// The calendar, of a world that began then, at this time of the host.
+    pub(crate) fn unix(&self, start: UnixTime, now: Instant) -> UnixTime {
+        let ahead = start
+            .saturating_add(now - Instant::ZERO)
+            .saturating_add(self.calendar_ahead);
+        let behind = u64::try_from(self.calendar_behind.as_nanos()).unwrap_or(u64::MAX);
+        UnixTime::from_nanos(ahead.as_nanos().saturating_sub(behind))
+    }
 }
 
 /// How long things may take on a host before something is wrong; the slack for late timers is included.
@@ -103,13 +104,7 @@ impl Outside<'_> {
 
     /// The time by the host's calendar.
     pub(crate) fn unix(&self) -> UnixTime {
-        let passed = self.host_now() - Instant::ZERO;
-        let ahead = self
-            .unix_start
-            .saturating_add(passed)
-            .saturating_add(self.clock.calendar_ahead);
-        let behind = u64::try_from(self.clock.calendar_behind.as_nanos()).unwrap_or(u64::MAX);
-        UnixTime::from_nanos(ahead.as_nanos().saturating_sub(behind))
+        self.clock.unix(self.unix_start, self.host_now())
     }
 
     /// Whether a host is or was this peer. Hosts without a node can be anybody.

@@ -1,8 +1,9 @@
 //! Letting time pass.
 
-use super::{CHECK_AT_LEAST_EVERY, Job, MAX_CHECKS, MAX_WAKES, World, outside::kind};
+use super::{CHECK_AT_LEAST_EVERY, Job, MAX_CHECKS, MAX_WAKES, World};
+use crate::trace::kind;
 use crate::violation::Violation;
-use core::time::Duration;
+use core::{task::Waker, time::Duration};
 use drywire::time::{Instant, earliest};
 
 impl World {
@@ -21,7 +22,7 @@ impl World {
     pub fn run_for(&mut self, time: Duration) -> Result<(), Box<Violation>> {
         let end = self.now + time;
         while self.step_until(end)? {}
-        self.now = self.now.max(end);
+        self.advance(end);
         Ok(())
     }
 
@@ -40,7 +41,7 @@ impl World {
                 return Ok(true);
             }
             if !self.step_until(end)? {
-                self.now = self.now.max(end);
+                self.advance(end);
                 return Ok(done(self));
             }
         }
@@ -49,10 +50,17 @@ impl World {
     /// When the next thing happens; `None` if nothing ever will.
     #[must_use]
     pub fn next_step(&self) -> Option<Instant> {
-        earliest(self.network.poll_timeout(), self.agenda.next())
+        let executor = self.shared.executor();
+        if executor.has_ready() {
+            return Some(self.now);
+        }
+        let tasks = executor.next();
+        drop(executor);
+        let network = self.shared.network().poll_timeout();
+        earliest(earliest(network, tasks), self.agenda.next())
     }
 
-    fn step_until(&mut self, end: Instant) -> Result<bool, Box<Violation>> {
+    pub(super) fn step_until(&mut self, end: Instant) -> Result<bool, Box<Violation>> {
         if let Some(violation) = &self.violation {
             return Err(Box::new(violation.clone()));
         }
@@ -64,12 +72,16 @@ impl World {
                 None => Ok(false),
             };
         };
-        self.now = self.now.max(next);
+        self.advance(next);
         self.statistics.steps += 1;
         // The network first: what has arrived is there before a deadline of the same instant.
-        if let Some((host, signal)) = self.network.poll_signal() {
+        let signal = self.shared.network().poll_signal();
+        if let Some((host, signal)) = signal {
+            self.shared.signal(signal);
             self.turn(host, |machine, outside| machine.signal(signal, outside));
-        } else if !self.network.handle_timeout(self.now)
+        } else if !self.run_task()
+            && !self.shared.network().handle_timeout(self.now)
+            && !self.fire_timer()
             && let Some(job) = self.agenda.pop_due(self.now)
         {
             self.job(job);
@@ -86,13 +98,24 @@ impl World {
             if self.check_every != 1 || self.next_check > until || self.violation.is_some() {
                 return;
             }
-            self.now = self.now.max(self.next_check);
+            self.advance(self.next_check);
             self.next_check = self.now + CHECK_AT_LEAST_EVERY;
             for host in self.hosts() {
                 self.turn(host, |_, _| ());
             }
         }
         self.next_check = until;
+    }
+
+    fn advance(&mut self, to: Instant) {
+        self.now = self.now.max(to);
+        self.shared.set_now(self.now);
+    }
+
+    /// Wakes the task whose timer is due. Returns whether there was one.
+    fn fire_timer(&self) -> bool {
+        let due = self.shared.executor().pop_due(self.now);
+        due.map(Waker::wake).is_some()
     }
 
     fn job(&mut self, job: Job) {

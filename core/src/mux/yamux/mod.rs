@@ -91,6 +91,7 @@ pub const PONGS: usize = 4;
 
 /// How the peer broke the rules. All of these end the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Error {
     /// A version other than 0.

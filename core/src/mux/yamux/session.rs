@@ -28,6 +28,7 @@ pub enum Role {
 
 /// Limits of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
     /// Streams the peer may have open at once; one more is reset. 256.

@@ -99,6 +99,9 @@ struct Inner {
     provider: Provider,
     public_key: PublicKey,
     static_key: Arc<X25519Secret>,
+    /// What it was made from.
+    #[cfg(feature = "recording")]
+    secret: Zeroizing<[u8; KEY_LEN]>,
     /// The beginning of the payload, which proves the identity.
     identity: Vec<u8>,
 }
@@ -122,7 +125,34 @@ impl Local {
             provider,
             public_key,
             static_key: Arc::new(static_key),
+            #[cfg(feature = "recording")]
+            secret,
             identity: proof,
+        })))
+    }
+
+    /// What [`from_parts`](Self::from_parts) takes beside the identity key: the secret of the static key, and the beginning of
+    /// the payload.
+    #[cfg(feature = "recording")]
+    pub(crate) fn parts(&self) -> ([u8; KEY_LEN], &[u8]) {
+        (*self.0.secret, &self.0.identity)
+    }
+
+    /// One of another run, with the default backend.
+    #[cfg(feature = "recording")]
+    pub(crate) fn from_parts(
+        public_key: PublicKey,
+        secret: [u8; KEY_LEN],
+        identity: Vec<u8>,
+    ) -> Result<Self, Error> {
+        let provider = *Provider::AVAILABLE.first().ok_or(Error::Backend)?;
+        let static_key = provider.x25519(secret).map_err(|_| Error::Backend)?;
+        Ok(Self(Arc::new(Inner {
+            provider,
+            public_key,
+            static_key: Arc::new(static_key),
+            secret: Zeroizing::new(secret),
+            identity,
         })))
     }
 

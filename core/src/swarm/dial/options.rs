@@ -8,6 +8,7 @@ use core::{fmt, time::Duration};
 
 /// Names one dial: a caller's wish. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct DialId(pub(in crate::swarm) u64);
 
 impl DialId {
@@ -26,6 +27,7 @@ impl fmt::Display for DialId {
 
 /// Names one try of one address. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct AttemptId(pub(in crate::swarm) u64);
 
 impl AttemptId {
@@ -44,6 +46,7 @@ impl fmt::Display for AttemptId {
 
 /// Whether a connection that is already there will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum DialCondition {
     /// An existing connection to the peer is the answer.
@@ -65,6 +68,7 @@ pub enum DialCondition {
 /// # Ok::<(), drywire::multiaddr::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 pub struct DialOptions {
     pub(in crate::swarm) peer: Option<PeerId>,
     pub(in crate::swarm) addresses: Vec<Multiaddr>,
