@@ -24,6 +24,7 @@ use drywire::{
     swarm::{Config, Protocol, SecurityConfig, Swarm},
     time::Instant,
 };
+use std::collections::BTreeSet;
 
 impl World {
     /// Adds a host, and starts it.
@@ -149,7 +150,7 @@ impl World {
             clock: Clock::default(),
             late_timers: (0.0, Duration::ZERO),
             armed: None,
-            token: 0,
+            wakes: BTreeSet::new(),
             woken: (Instant::ZERO, 0),
             restarts: 0,
         });
