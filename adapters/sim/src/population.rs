@@ -204,10 +204,12 @@ impl Population {
         let mut chance = world.draws("population");
         let mut hosts = Vec::with_capacity(config.nodes);
         for number in 0..config.nodes {
-            let mut echo = EchoConfig::default();
-            echo.every = config.echo_every;
-            echo.lengths.clone_from(&config.echo_lengths);
-            echo.keep_alive = true;
+            let echo = EchoConfig {
+                every: config.echo_every,
+                lengths: config.echo_lengths.clone(),
+                keep_alive: true,
+                ..EchoConfig::default()
+            };
             let mut builder = HostBuilder::standard(format!("h{number}"));
             if config.plaintext {
                 builder = builder.plaintext();

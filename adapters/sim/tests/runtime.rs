@@ -8,6 +8,7 @@
 )]
 
 use bytes::Bytes;
+use core::time::Duration;
 use core::{
     future::{Future, poll_fn},
     pin::pin,
@@ -26,10 +27,7 @@ use drywire_sim::{
     workload::{ECHO, Echo, EchoConfig},
 };
 use sha2::{Digest, Sha256};
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 type AsyncHost = Host<Standard>;
 

@@ -7,9 +7,9 @@
     clippy::arithmetic_side_effects
 )]
 
+use core::time::Duration;
 use drywire::{node::NodeEvent, protocol::StandardEvent, swarm::Event};
 use drywire_sim::{HostBuilder, Link, TraceHash, World, WorldError};
-use std::time::Duration;
 
 fn two(seed: u64, link: Link) -> (World, TraceHash) {
     let mut world = World::new(seed);

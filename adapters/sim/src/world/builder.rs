@@ -1,9 +1,8 @@
 //! Adding hosts, and starting their nodes again.
 
 use super::{
-    Application, Clock, Host, HostBuilder, HostState, Job, Maker, World,
-    node::{Machine, NodeHost},
-    outside::Patience,
+    Application, Clock, Host, HostBuilder, HostState, Job, Maker, World, machine::Machine,
+    node::NodeHost, outside::Patience,
 };
 use crate::{
     chance::Chance,

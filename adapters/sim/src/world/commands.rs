@@ -2,7 +2,8 @@
 
 use super::{
     Application, Events, Host, HostContext, World,
-    node::{Machine, NodeHost, Remains},
+    machine::{Machine, Remains},
+    node::NodeHost,
     outside::Outside,
 };
 use crate::{

@@ -4,8 +4,10 @@ mod application;
 mod builder;
 mod commands;
 mod host;
+mod machine;
 mod node;
 mod outside;
+mod pipe;
 mod run;
 mod tasks;
 
@@ -34,7 +36,7 @@ use drywire::{
     seed::Seed,
     time::{Instant, UnixTime},
 };
-use node::Machine;
+use machine::Machine;
 use outside::{Outside, Patience};
 use std::{collections::BTreeMap, sync::Arc};
 
