@@ -4,15 +4,16 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::arithmetic_side_effects
+    clippy::arithmetic_side_effects,
+    clippy::std_instead_of_alloc
 )]
 
 use bytes::Bytes;
-use core::time::Duration;
 use core::{
     future::{Future, poll_fn},
     pin::pin,
     task::Poll,
+    time::Duration,
 };
 use drywire::{
     identity::PeerId,
