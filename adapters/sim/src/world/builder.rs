@@ -19,6 +19,7 @@ use drywire::{
     identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
     node::Node,
+    recording::SharedRecorder,
     swarm::{Config, Protocol, SecurityConfig, Swarm},
     time::Instant,
 };
@@ -68,8 +69,10 @@ impl World {
                 keypair = Keypair::ed25519_from_seed(&seed.derive("key"));
             }
             let (now, unix) = world.clocks(id);
+            let mut config = config.clone();
+            config.recorder = world.recorder_of(id, config.recorder.take());
             let swarm = Swarm::new(
-                config.clone(),
+                config,
                 keypair.clone(),
                 protocols(),
                 seed.derive("swarm"),
@@ -180,6 +183,19 @@ impl World {
         self.moment(Some(host), Moment::Up);
         self.turn(host, |machine, outside| machine.start(outside));
         Ok(())
+    }
+
+    /// What a host's machines write down goes into the hash; to where the world is recorded, or to its own recorder.
+    fn recorder_of(&mut self, host: HostId, own: Option<SharedRecorder>) -> Option<SharedRecorder> {
+        let name = self.name(host).to_owned();
+        let next = self.record_to.as_mut().map(|record| record(&name));
+        Some(self.trace.recorder(host.0, own.or(next)))
+    }
+
+    /// Records the nodes of hosts that start from now on, with what makes a recorder for each start of a host of this name.
+    /// A [`FileRecorder`](drywire_engine::recording::FileRecorder) has them: `|name| file.host(name)`.
+    pub fn record_to(&mut self, record: impl FnMut(&str) -> SharedRecorder + 'static) {
+        self.record_to = Some(Box::new(record));
     }
 
     /// What a host takes for the time.

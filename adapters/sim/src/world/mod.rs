@@ -33,6 +33,7 @@ use core::{fmt, ops::DerefMut, time::Duration};
 use drywire::{
     identity::PeerId,
     multiaddr::Multiaddr,
+    recording::SharedRecorder,
     seed::Seed,
     time::{Instant, UnixTime},
 };
@@ -57,6 +58,9 @@ enum Job {
     Wake(HostId, u64),
     Script(Box<dyn FnOnce(&mut World)>),
 }
+
+/// Makes a recorder for a host of this name.
+type MakeRecorder = Box<dyn FnMut(&str) -> SharedRecorder>;
 
 /// Makes a host's node anew: with its key, or with another one.
 type Maker = Box<dyn FnMut(&mut World, HostId, bool) -> Result<Box<dyn Machine>, WorldError>>;
@@ -112,6 +116,7 @@ pub struct World {
     /// Hosts are checked after each so many steps; 0: never.
     check_every: u64,
     next_check: Instant,
+    record_to: Option<MakeRecorder>,
     violation: Option<Violation>,
     addresses_given: u32,
     /// Polls of tasks at one instant.
@@ -141,6 +146,7 @@ impl World {
             chronicle: None,
             check_every: 1,
             next_check: Instant::ZERO,
+            record_to: None,
             violation: None,
             addresses_given: 0,
             polled: (Instant::ZERO, 0),

@@ -3,7 +3,7 @@
 use super::{
     application::{Application, HostContext},
     machine::{Machine, Remains},
-    outside::{Outside, kind},
+    outside::Outside,
     pipe::{Pipe, PipePhase},
 };
 use crate::{
@@ -182,9 +182,6 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
     }
 
     fn event(&mut self, event: NodeEvent<P::Event>, outside: &mut Outside<'_>) {
-        outside
-            .trace
-            .hash_debug(outside.now, outside.host.0, kind::EVENT, &event);
         let host = outside.host;
         outside.note(|| format!("{host} event {event:?}"));
         match &event {
@@ -476,10 +473,6 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             let found = outside.network.read(outside.now, pipe.end, space, room);
             match found {
                 Ok(Read::Bytes(count)) => {
-                    let new = room.get(before..).unwrap_or_default();
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::READ, new);
                     let host = outside.host;
                     outside.note(|| format!("{host} {id} reads {count} bytes"));
                     self.node.handle_recv(now, id);
@@ -487,16 +480,10 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 Ok(Read::Blocked) => return,
                 Ok(Read::End) => {
                     pipe.ended = true;
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::END, &[]);
                     self.node.handle_eof(now, id);
                 }
                 Err(error) => {
                     pipe.ended = true;
-                    outside
-                        .trace
-                        .hash_debug(outside.now, outside.host.0, kind::LOST, &error);
                     self.node.handle_lost(now, id, error.to_string());
                 }
             }
@@ -532,9 +519,6 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 }
                 Ok(count) => {
                     let sent = rest.get(..count).unwrap_or(rest);
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::WRITE, sent);
                     if outside.checks && outside.patience.encrypted && shows_streams(sent) {
                         let message = format!("{id}: the name of a stream's protocol on the wire");
                         outside.violation("I17 no byte before authentication", message);

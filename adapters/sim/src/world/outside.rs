@@ -15,17 +15,6 @@ use drywire::{
 };
 use std::collections::BTreeMap;
 
-/// What the hash tells apart.
-pub(crate) mod kind {
-    pub(crate) const EVENT: u8 = 1;
-    pub(crate) const READ: u8 = 2;
-    pub(crate) const WRITE: u8 = 3;
-    pub(crate) const END: u8 = 4;
-    pub(crate) const LOST: u8 = 5;
-    pub(crate) const WAKE: u8 = 6;
-    pub(crate) const TASK: u8 = 7;
-}
-
 /// What a host takes for the time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Clock {

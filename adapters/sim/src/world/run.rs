@@ -1,6 +1,7 @@
 //! Letting time pass.
 
-use super::{CHECK_AT_LEAST_EVERY, Job, MAX_CHECKS, MAX_WAKES, World, outside::kind};
+use super::{CHECK_AT_LEAST_EVERY, Job, MAX_CHECKS, MAX_WAKES, World};
+use crate::trace::kind;
 use crate::violation::Violation;
 use core::{task::Waker, time::Duration};
 use drywire::time::{Instant, earliest};

@@ -1,11 +1,12 @@
 //! Async code in the world: hosts for it, and waiting for it.
 
-use super::{World, outside::kind};
+use super::World;
 use crate::{
     chance::Chance,
     error::WorldError,
     network::HostId,
     runtime::{Caller, Deed, Ready, SimRuntime},
+    trace::kind,
     violation::Violation,
 };
 use core::{
