@@ -238,10 +238,9 @@ fn given_up_at_any_time_a_dial_leaves_nothing_behind() {
             .await
         };
         completed += u32::from(world.block_on(given_up).unwrap());
-        let idle = world
-            .run_until(secs(120), |world| world.network().pipe_count() == 0)
-            .unwrap();
-        assert!(idle, "{step}");
+        // A connection that nobody uses is closed.
+        world.run_for(secs(120)).unwrap();
+        assert_eq!(world.network().pipe_count(), 0, "{step}");
         assert_eq!(world.tasks(), 2, "only those of the swarms are left");
         drop((client, server));
         world.run_for(secs(60)).unwrap();

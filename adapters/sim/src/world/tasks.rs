@@ -87,10 +87,12 @@ impl World {
                 self.note_deeds();
                 return Ok(output);
             }
+            if self.next_step().is_none() {
+                return Err(Stopped::Stalled);
+            }
             match self.step_until(end) {
                 Ok(true) => {}
-                Ok(false) if self.next_step().is_some() => return Err(Stopped::TooLong),
-                Ok(false) => return Err(Stopped::Stalled),
+                Ok(false) => return Err(Stopped::TooLong),
                 Err(violation) => return Err(Stopped::Violation(violation)),
             }
         }
