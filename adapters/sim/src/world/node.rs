@@ -161,10 +161,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 return;
             }
         }
-        outside.violation(
-            "I5 each turn ends",
-            format!("host {} never rests", outside.host),
-        );
+        outside.violation("I5 each turn ends", format!("{} never rests", outside.name));
     }
 
     /// Reads on where the connection has room again.
@@ -182,8 +179,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
     }
 
     fn event(&mut self, event: NodeEvent<P::Event>, outside: &mut Outside<'_>) {
-        let host = outside.host;
-        outside.note(|| format!("{host} event {event:?}"));
+        outside.note(|| format!("event {event:?}"));
         match &event {
             NodeEvent::Swarm(event) => self.swarm_event(event, outside),
             NodeEvent::Connection(_, event) => connection_event(event, outside),
@@ -344,8 +340,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
     }
 
     fn dial(&mut self, attempt: AttemptId, address: Multiaddr, outside: &mut Outside<'_>) {
-        let host = outside.host;
-        outside.note(|| format!("{host} connects to {address}"));
+        outside.note(|| format!("connects to {address}"));
         let twice = self
             .dialing
             .values()
@@ -473,8 +468,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             let found = outside.network.read(outside.now, pipe.end, space, room);
             match found {
                 Ok(Read::Bytes(count)) => {
-                    let host = outside.host;
-                    outside.note(|| format!("{host} {id} reads {count} bytes"));
+                    outside.note(|| format!("{id} reads {count} bytes"));
                     self.node.handle_recv(now, id);
                 }
                 Ok(Read::Blocked) => return,
@@ -523,8 +517,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                         let message = format!("{id}: the name of a stream's protocol on the wire");
                         outside.violation("I17 no byte before authentication", message);
                     }
-                    let host = outside.host;
-                    outside.note(|| format!("{host} {id} writes {count} bytes"));
+                    outside.note(|| format!("{id} writes {count} bytes"));
                     pipe.written += count;
                 }
                 Err(error) => {
