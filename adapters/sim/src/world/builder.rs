@@ -159,7 +159,10 @@ impl World {
         if addresses.is_empty() {
             addresses.push(self.next_address()?);
         }
-        let id = self.shared.network().add_host(addresses, region)?;
+        let id = self.shared.network().add_host(addresses.clone(), region)?;
+        let mut names = self.shared.names();
+        names.addresses.entry(name.clone()).or_insert(addresses);
+        drop(names);
         let seed = self.seed.derive(&format!("tasks of {id}"));
         self.shared.add_host(id, &seed);
         self.names.insert(name.clone(), id);

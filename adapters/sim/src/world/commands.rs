@@ -303,7 +303,8 @@ impl World {
         self.moment(None, Moment::Healed(Fault::Bisection));
     }
 
-    /// Makes a name resolve to these addresses, on every host.
+    /// Makes a name resolve to these addresses, on every host. The name of a host resolves to its own addresses, unless it
+    /// is made to mean others: `/dns4/bob/tcp/4001` is where bob listens.
     pub fn set_name(&mut self, name: &str, addresses: Vec<IpAddr>) {
         self.shared.names().addresses.insert(name.into(), addresses);
     }
