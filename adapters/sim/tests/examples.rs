@@ -1,5 +1,6 @@
 //! The examples say what their heads promise, and the same each time.
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
