@@ -5,9 +5,10 @@
 //! A second version has a bug of a kind that is easily made, and only troubles bring to light.
 //!
 //! `cargo run -p drywire-sim --example own_protocol -- [SEEDS]`
+#![allow(clippy::std_instead_of_alloc, reason = "a program, not a library")]
 
 use bytes::Bytes;
-use core::{error::Error, time::Duration};
+use core::{cell::Cell, error::Error, time::Duration};
 use drywire::{
     connection::{Accept, Slot, StreamKind},
     identity::PeerId,
@@ -23,7 +24,6 @@ use drywire_sim::{
     explore::{Campaign, Plan, Scenario, shrink},
 };
 use std::{
-    cell::Cell,
     collections::{BTreeMap, BTreeSet},
     io::Write,
     rc::Rc,

@@ -1,5 +1,7 @@
 //! The examples say what their heads promise, and the same each time.
 #![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +17,7 @@ mod own_protocol;
 #[path = "../examples/partition.rs"]
 mod partition;
 
-use std::{error::Error, string::String};
+use core::error::Error;
 
 /// What an example prints, which is the same when it runs again.
 fn prints(run: impl Fn(&mut Vec<u8>) -> Result<(), Box<dyn Error>>) -> String {
