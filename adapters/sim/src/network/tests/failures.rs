@@ -325,3 +325,33 @@ fn connecting_waits_for_a_partition_to_heal_or_times_out() {
         }
     }
 }
+
+#[test]
+fn a_reset_that_meets_a_partition_comes_when_it_has_healed_or_the_writer_times_out() {
+    for heals in [false, true] {
+        let deaf = Plan {
+            deaf: true,
+            finish: false,
+            ..Plan::default()
+        };
+        let link = Link::default().buffer(100);
+        let (mut stage, [dialer, listener]) = Stage::pipe(1, link, [Plan::sends(500), deaf]);
+        stage.run();
+        let id = stage.net.part(Partition::Apart([HostId(0)].into()));
+        // Something is unread.
+        stage.close(listener);
+        stage.run_for(secs(20));
+        assert_eq!(stage.users[&dialer].end, None);
+        if heals {
+            stage.net.heal(id);
+            stage.run_for(secs(2));
+        }
+        stage.run();
+        let expected = match heals {
+            true => NetworkError::Reset,
+            false => NetworkError::TimedOut,
+        };
+        assert_eq!(stage.users[&dialer].end, Some(Err(expected)));
+        stage.assert_forgotten();
+    }
+}
