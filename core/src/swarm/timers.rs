@@ -68,6 +68,9 @@ impl<K: Copy + Ord> Timers<K> {
     /// Sets the deadline of `key`, in place of the one it had.
     pub fn set(&mut self, key: K, at: Instant) {
         if let Some(old) = self.by_key.insert(key, at) {
+            if old == at {
+                return;
+            }
             self.by_time.remove(&(old, key));
         }
         self.by_time.insert((at, key));
