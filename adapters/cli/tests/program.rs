@@ -602,3 +602,67 @@ fn the_demo_runs_by_itself() {
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("done in"));
 }
+
+#[cfg(unix)]
+#[test]
+fn what_a_node_and_its_clients_did_runs_again() {
+    let directory = Directory::new("recording");
+    let file = |name: &str| directory.file(name);
+    let mut node = Node::start(&["--perf", "--record", &file("node")]);
+    let address = node.address.clone();
+    for (command, options) in [
+        ("ping", &["--count", "2", "--interval", "0"][..]),
+        ("identify", &[]),
+        ("echo", &["--size", "300K"]),
+        ("perf", &["--upload", "1M", "--download", "100K"]),
+    ] {
+        let mut client = drywire(&[command, &address, "--record", &file(command)]);
+        assert!(client.args(options).output().unwrap().status.success());
+    }
+    signal(&node.child, "-TERM");
+    assert_eq!(wait(&mut node.child), Some(0));
+
+    for (name, connections) in [
+        ("node", 4),
+        ("ping", 1),
+        ("identify", 1),
+        ("echo", 1),
+        ("perf", 1),
+    ] {
+        let events = lines(&run(&["replay", &file(name), "--json"]));
+        let [report] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(report["event"], "replayed", "{name}");
+        assert_eq!(report["nodes"], 1, "{name}");
+        assert_eq!(report["nodes_left_out"], 0, "{name}");
+        assert_eq!(report["connections"], connections, "{name}");
+        assert!(report["outputs"].as_u64().unwrap() > 20, "{name}");
+    }
+    let printed = run(&["replay", "--print", &file("ping")]).stdout;
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(
+        printed.contains(" <- start\n") && printed.contains("\nOK "),
+        "{printed}"
+    );
+    assert!(printed.lines().all(|line| line.is_ascii()), "{printed}");
+    let entries = lines(&run(&["replay", "--print", "--json", &file("ping")]));
+    assert_eq!(entries.len(), printed.lines().count());
+
+    let whole = std::fs::read(file("node")).unwrap();
+    std::fs::write(file("cut"), &whole[..whole.len() - 1]).unwrap();
+    let (code, text) = fails(&["replay", &file("cut")]);
+    let told = format!(
+        "error: {}: the recording is truncated: its end is missing",
+        file("cut")
+    );
+    assert_eq!((code, text), (1, told));
+    let (code, text) = fails(&["replay", &file("nothing")]);
+    assert_eq!(code, 1);
+    assert!(text.contains("cannot read the recording: "), "{text}");
+    let (code, text) = fails(&["ping", &address, "--record", &file("node")]);
+    assert_eq!(
+        (code, text),
+        (1, format!("error: {} exists already", file("node")))
+    );
+}
