@@ -59,7 +59,10 @@ fn every_promise_holds_in_every_seed_and_every_fault_is_met() {
         eprintln!("{failure}\n{}", failure.plan.to_test("reproducer"));
     }
     let hours = summary.host_time.as_secs_f64() / 3600.0;
-    println!("{} seeds, {} steps, {hours:.1} node-hours", summary.passed, summary.steps);
+    println!(
+        "{} seeds, {} steps, {hours:.1} node-hours",
+        summary.passed, summary.steps
+    );
     for (fault, runs) in &summary.runs_with {
         println!("{fault}: {} in {runs} runs", summary.faults.of(*fault));
     }
@@ -73,12 +76,22 @@ fn every_promise_holds_in_every_seed_and_every_fault_is_met() {
 #[test]
 fn the_same_seed_runs_the_same_twice_on_one_thread_or_two() {
     let seeds = count("DRYWIRE_SEEDS_TWICE", 100);
-    let once = Campaign::new(0..seeds).plans(short).threads(2).run(1, |_| {});
-    let again = Campaign::new(0..seeds).plans(short).threads(1).run(1, |_| {});
+    let once = Campaign::new(0..seeds)
+        .plans(short)
+        .threads(2)
+        .run(1, |_| {});
+    let again = Campaign::new(0..seeds)
+        .plans(short)
+        .threads(1)
+        .run(1, |_| {});
     assert_eq!(once.passed, seeds, "{:?}", once.failures);
     assert_eq!(once.hashes, again.hashes);
     let mut different = once.hashes.clone();
     different.sort_by_key(|(_, hash)| *hash);
     different.dedup_by_key(|(_, hash)| *hash);
-    assert_eq!(different.len(), once.hashes.len(), "each seed is a run of its own");
+    assert_eq!(
+        different.len(),
+        once.hashes.len(),
+        "each seed is a run of its own"
+    );
 }

@@ -21,7 +21,8 @@ use crate::{
     chance::Chance,
     chronicle::{Chronicle, Moment},
     error::WorldError,
-    network::{HostId, Network},
+    fault::Fault,
+    network::{HostId, Network, PartitionId},
     runtime::Shared,
     statistics::Statistics,
     trace::{Trace, TraceHash},
@@ -108,6 +109,8 @@ pub struct World {
     shared: Arc<Shared>,
     hosts: Vec<HostState>,
     names: BTreeMap<String, HostId>,
+    /// What parts hosts now.
+    partitions: BTreeMap<PartitionId, Fault>,
     /// Who each host is and was; nobody for hosts without a node.
     identities: Vec<Vec<PeerId>>,
     agenda: Agenda<Job>,
@@ -140,6 +143,7 @@ impl World {
             shared: Shared::new(network, begins, BEGINNING),
             hosts: Vec::new(),
             names: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             identities: Vec::new(),
             agenda: Agenda::new(None),
             chance: Chance::new(&seed, "world"),
