@@ -80,6 +80,17 @@ pub enum NodeEvent<E> {
     Connection(ConnectionId, connection::Event),
 }
 
+impl<E> NodeEvent<E> {
+    /// What a protocol says, if it is that.
+    #[must_use]
+    pub const fn protocol(&self) -> Option<&E> {
+        match self {
+            Self::Swarm(Event::Protocol(event)) => Some(event),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Held {
     connection: Connection,

@@ -30,4 +30,6 @@ pub use runtime::{SimListener, SimPipe, SimRuntime, SimTimer};
 pub use statistics::{Latencies, Statistics};
 pub use trace::TraceHash;
 pub use violation::Violation;
-pub use world::{Application, Events, Host, HostBuilder, HostContext, PORT, Stopped, World};
+pub use world::{
+    Application, Events, Host, HostBuilder, HostContext, Outcome, PORT, Stopped, World,
+};

@@ -128,15 +128,16 @@ pub struct Echo {
 }
 
 /// The byte of a call at a position.
-const fn byte_at(nonce: [u8; 8], at: usize) -> u8 {
-    if at < 8 {
-        return nonce[at];
+fn byte_at(nonce: [u8; 8], at: usize) -> u8 {
+    if let Some(byte) = nonce.get(at) {
+        return *byte;
     }
     // A different sequence for each nonce, of no short period.
     let word =
         u64::from_le_bytes(nonce).wrapping_add((at as u64 / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mixed = (word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed.to_le_bytes()[at % 8]
+    // Its byte of this place.
+    (mixed >> (at % 8 * 8)) as u8
 }
 
 fn bytes_from(nonce: [u8; 8], from: usize, count: usize) -> Vec<u8> {

@@ -1,6 +1,8 @@
 //! A connection is cut at every byte of its handshake and its first call, on both sides, in every way: nobody hangs, nothing
 //! is left, and whatever was begun ends exactly once.
 #![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

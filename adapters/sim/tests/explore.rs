@@ -2,6 +2,8 @@
 //!
 //! How many is told by `DRYWIRE_SEEDS` (200 without it) and `DRYWIRE_SEEDS_TWICE` (100).
 #![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,

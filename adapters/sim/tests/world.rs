@@ -7,9 +7,9 @@
     clippy::arithmetic_side_effects
 )]
 
+use core::time::Duration;
 use drywire::{node::NodeEvent, protocol::StandardEvent, swarm::Event};
 use drywire_sim::{HostBuilder, Link, TraceHash, World, WorldError};
-use std::time::Duration;
 
 fn two(seed: u64, link: Link) -> (World, TraceHash) {
     let mut world = World::new(seed);
@@ -70,7 +70,7 @@ fn a_world_that_cannot_be_built_says_why() {
     let stranger = World::new(2).add(HostBuilder::standard("x")).unwrap();
     let mut empty = World::new(3);
     assert_eq!(
-        empty.crash(stranger, false).unwrap_err(),
+        empty.crash(stranger).unwrap_err(),
         WorldError::UnknownHost(stranger.id())
     );
 }
@@ -88,14 +88,19 @@ fn a_crashed_host_is_missed_and_comes_back() {
                     .are_connected(alice, bob))
                 .unwrap()
         );
-        world.crash(bob, silently).unwrap();
+        let down = if silently {
+            world.lose_power(bob)
+        } else {
+            world.crash(bob)
+        };
+        down.unwrap();
         world.run_for(Duration::from_secs(1)).unwrap();
-        assert_eq!(world.has_connection(alice.id(), bob.id()), silently);
+        assert_eq!(world.has_connection(alice, bob), silently);
         let noticed = world.run_until(Duration::from_secs(120), |world| {
-            !world.has_connection(alice.id(), bob.id())
+            !world.has_connection(alice, bob)
         });
         assert!(noticed.unwrap(), "keep-alive finds out");
-        world.restart(bob, false).unwrap();
+        world.restart(bob).unwrap();
         world.run_for(Duration::from_secs(600)).unwrap();
         world.dial(alice, bob).unwrap();
         assert!(

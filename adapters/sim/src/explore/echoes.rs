@@ -69,13 +69,15 @@ impl Echoes {
             config.limits.per_peer = 1;
             config.connection.max_streams = 4;
         }
-        let mut echo = EchoConfig::default();
-        echo.every = Some(Duration::from_millis(plan.call_every_ms.max(1)));
-        echo.lengths.clone_from(&plan.lengths);
-        echo.connections = plan.connections;
-        echo.slow_reader = slow;
-        // A few hosts serve as the many would: the others keep what they have open.
-        echo.keep_alive = plan.keep_alive;
+        let echo = EchoConfig {
+            every: Some(Duration::from_millis(plan.call_every_ms.max(1))),
+            lengths: plan.lengths.clone(),
+            connections: plan.connections,
+            slow_reader: slow,
+            // A few hosts serve as the many would: the others keep what they have open.
+            keep_alive: plan.keep_alive,
+            ..EchoConfig::default()
+        };
         let mut builder = HostBuilder::standard(format!("h{number}"))
             .application(Echo::new(echo))
             .config(config)

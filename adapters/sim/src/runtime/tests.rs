@@ -301,7 +301,7 @@ fn a_crash_drops_tasks_and_sockets_and_a_new_life_begins_with_none() {
         });
         world.run_for(secs(10)).unwrap();
         assert_eq!((world.tasks(), world.tasks_of(far.host())), (4, 3));
-        world.crash(far.host(), silently).unwrap();
+        world.go_down(far.host(), silently).unwrap();
         assert_eq!((world.tasks(), world.tasks_of(far.host())), (1, 0));
         assert_eq!(held.load(Ordering::Relaxed), 1);
         assert!(world.runtime(far.host()).is_err());
@@ -311,7 +311,7 @@ fn a_crash_drops_tasks_and_sockets_and_a_new_life_begins_with_none() {
         if !silently {
             assert_eq!(world.block_on(read_all(&mut here)).unwrap().unwrap(), b"");
         }
-        world.restart(far.host(), false).unwrap();
+        world.restart(far.host()).unwrap();
         let dead = far.listen(at(&near, 9)).unwrap_err();
         assert_eq!(dead.kind(), io::ErrorKind::NotConnected);
         let dead = world.block_on(far.connect(at(&near, 9))).unwrap();

@@ -108,6 +108,11 @@ impl<P: Protocol> Default for Events<P> {
 }
 
 impl<P: Protocol> Events<P> {
+    /// Takes the oldest out, with the host's time.
+    pub fn pop(&mut self) -> Option<(Instant, NodeEvent<P::Event>)> {
+        self.events.pop_front()
+    }
+
     /// Takes them out, the oldest first, with the host's time.
     pub fn take(&mut self) -> Vec<(Instant, NodeEvent<P::Event>)> {
         self.events.drain(..).collect()

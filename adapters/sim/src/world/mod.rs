@@ -4,12 +4,16 @@ mod application;
 mod builder;
 mod commands;
 mod host;
+mod machine;
 mod node;
 mod outside;
+mod pipe;
 mod run;
 mod tasks;
+mod watch;
 
 pub use application::{Application, Events, HostContext};
+pub use builder::Outcome;
 pub use host::{Host, HostBuilder, PORT};
 pub use tasks::Stopped;
 
@@ -36,14 +40,17 @@ use drywire::{
     seed::Seed,
     time::{Instant, UnixTime},
 };
-use node::Machine;
+use machine::Machine;
 use outside::{Outside, Patience};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use watch::Invariant;
 
-/// 20 November 2026: when worlds begin.
+/// When worlds begin, by their clocks.
+const BEGINS: Instant = Instant::from_nanos(1_000_000_000);
+/// 20 November 2026: when worlds begin, by their calendars.
 const BEGINNING: UnixTime = UnixTime::from_secs(1_795_132_800);
 /// Lines of the trace that are kept for reports.
 const TRACE_LINES: usize = 200;
@@ -123,6 +130,8 @@ pub struct World {
     next_check: Instant,
     record_to: Option<MakeRecorder>,
     violation: Option<Violation>,
+    /// What must hold after each step, besides what the world knows of.
+    invariants: Vec<Invariant>,
     addresses_given: u32,
     /// Polls of tasks at one instant.
     polled: (Instant, u32),
@@ -134,13 +143,12 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let number = seed;
         let seed = Seed::for_tests(seed).derive("world");
-        let begins = Instant::ZERO + Duration::from_secs(1);
         let network = Network::new(&seed.derive("network"));
         Self {
             number,
-            now: begins,
+            now: BEGINS,
             unix_start: BEGINNING,
-            shared: Shared::new(network, begins, BEGINNING),
+            shared: Shared::new(network, BEGINS, BEGINNING),
             hosts: Vec::new(),
             names: BTreeMap::new(),
             partitions: BTreeMap::new(),
@@ -154,6 +162,7 @@ impl World {
             next_check: Instant::ZERO,
             record_to: None,
             violation: None,
+            invariants: Vec::new(),
             addresses_given: 0,
             polled: (Instant::ZERO, 0),
             seed,
@@ -166,10 +175,16 @@ impl World {
         self.number
     }
 
-    /// Virtual time. A world begins at one second.
+    /// Virtual time. A world begins at one second, so that there is a time before it.
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// How long the world has run.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.now - BEGINS
     }
 
     /// The network, to look at, and for sockets that no node owns. Async code must not run while this is held.
@@ -289,6 +304,7 @@ impl World {
         let names = self.shared.names();
         let mut outside = Outside {
             host,
+            name: &state.name,
             now: self.now,
             clock: state.clock,
             unix_start: self.unix_start,

@@ -79,6 +79,7 @@ pub(crate) struct Names {
 /// Everything around a host.
 pub(crate) struct Outside<'a> {
     pub(crate) host: HostId,
+    pub(crate) name: &'a str,
     pub(crate) now: Instant,
     pub(crate) clock: Clock,
     pub(crate) unix_start: UnixTime,
@@ -129,8 +130,10 @@ impl Outside<'_> {
         answer.ok_or(TransportError::NameNotFound)
     }
 
+    /// Notes a line about this host.
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
-        self.trace.note(self.now, line);
+        self.trace
+            .note(self.now, || format!("{} {}", self.name, line()));
     }
 
     pub(crate) fn chronicle(&mut self, moment: Moment) {
@@ -147,6 +150,7 @@ impl Outside<'_> {
                 invariant,
                 message,
                 host: Some(self.host),
+                name: self.name.to_owned(),
                 at: self.now,
                 step: self.statistics.steps,
                 seed: self.seed,

@@ -83,6 +83,7 @@ impl World {
         {
             self.job(job);
         }
+        self.check_invariants();
         match &self.violation {
             Some(violation) => Err(Box::new(violation.clone())),
             None => Ok(true),
