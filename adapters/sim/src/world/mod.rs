@@ -353,7 +353,7 @@ impl World {
         }
         let (probability, longest) = state.late_timers;
         let late = if self.chance.happens(probability) {
-            self.statistics.faults.count(crate::Fault::LateTimer);
+            self.statistics.faults.count(Fault::LateTimer);
             self.chance.time(longest)
         } else {
             Duration::ZERO
