@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Echo(EchoOptions),
     /// Measure throughput to a peer's /perf/1.0.0
     Perf(PerfOptions),
+    /// Run a recording again, and compare
+    Replay(ReplayOptions),
     /// Make and show identity files
     #[command(subcommand)]
     Key(KeyCommand),
@@ -66,6 +68,24 @@ pub(crate) struct NodeOptions {
     /// Serve /perf/1.0.0: anybody may make this node send and receive at full speed
     #[arg(long)]
     pub(crate) perf: bool,
+    #[command(flatten)]
+    pub(crate) recording: RecordingOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecordingOptions {
+    /// Record all that goes in and out of the node to a new file, for `drywire replay`; it holds the node's secret keys
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayOptions {
+    /// The recording, as made with --record
+    pub(crate) file: PathBuf,
+    /// Print each entry first
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 /// What all commands have that talk to one peer.
@@ -80,6 +100,8 @@ pub(crate) struct PeerOptions {
     /// How long to wait for the connection and for each answer
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "20", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) recording: RecordingOptions,
 }
 
 #[derive(Debug, Args)]

@@ -27,7 +27,7 @@ pub(crate) async fn ping(
     } = options;
     let mut stop = core::pin::pin!(interrupted());
     let begin = async {
-        let session = Session::connect(&peer, hosts).await?;
+        let session = Session::connect(&peer, hosts, output).await?;
         let stream = session.open(PING).await?;
         Ok((session, stream))
     };
@@ -116,7 +116,7 @@ pub(crate) async fn identify(
     hosts: &Hosts,
     output: &Output,
 ) -> Result<(), Failure> {
-    let mut session = Session::connect(&options.peer, hosts).await?;
+    let mut session = Session::connect(&options.peer, hosts, output).await?;
     let peer = session.peer();
     let answer = async {
         while let Some(event) = session.events().next().await {
@@ -187,7 +187,7 @@ pub(crate) async fn echo(
     output: &Output,
 ) -> Result<(), Failure> {
     let EchoOptions { peer, data, size } = options;
-    let session = Session::connect(&peer, hosts).await?;
+    let session = Session::connect(&peer, hosts, output).await?;
     let stream = session.open(ECHO).await?;
     let result = match size {
         None => {

@@ -11,6 +11,7 @@ mod keys;
 mod node;
 mod output;
 mod perf;
+mod replay;
 mod services;
 mod session;
 mod sim;
@@ -64,6 +65,9 @@ fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
     if let Command::Key(command) = arguments.command {
         return keys::run(&command, output);
     }
+    if let Command::Replay(options) = arguments.command {
+        return replay::run(&options, output);
+    }
     let RuntimeKind::Tokio = arguments.runtime;
     let failed = |error: io::Error| Failure::failed(format!("tokio does not start: {error}"));
     descriptors_for_tokio().map_err(failed)?;
@@ -82,7 +86,8 @@ fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
         });
         let result = command(arguments.command, &hosts, output).await;
         hosts.goodbye().await;
-        result
+        let recorded = hosts.finish_recording();
+        result.and(recorded)
     });
     // Tasks left over (a resolver's thread, say) must not keep the program.
     runtime.shutdown_background();
@@ -108,7 +113,7 @@ async fn command(command: Command, hosts: &Hosts, output: &Output) -> Result<(),
             unless_interrupted("the measurement was complete", work).await
         }
         Command::Demo => unless_interrupted("the demo was over", demo::run(hosts, output)).await,
-        Command::Key(_) => Ok(()),
+        Command::Key(_) | Command::Replay(_) => Ok(()),
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) async fn run(
     }
     // Before anything is said, so that a signal sent in answer to it is not missed.
     let stop = interrupted();
+    hosts.record(&options.recording, output)?;
     let host = hosts.start(keypair, Role::Server)?;
     let events = host.events(EVENTS);
     if let Some(result) = race(stop, serve(&host, options, events, output)).await {

@@ -27,7 +27,7 @@ pub(crate) async fn run(
             "nothing to measure: give --upload or --download a number of bytes",
         ));
     }
-    let session = Session::connect(&peer, hosts).await?;
+    let session = Session::connect(&peer, hosts, output).await?;
     let failed =
         |error: &dyn std::fmt::Display| Failure::failed(format!("the transfer failed: {error}"));
     let mut stream = session.open(PERF).await?;

@@ -1,6 +1,11 @@
 //! What the commands share: a host, a connection to one peer, waiting.
 
-use crate::{args::PeerOptions, failure::Failure, keys};
+use crate::{
+    args::{PeerOptions, RecordingOptions},
+    failure::Failure,
+    keys,
+    output::Output,
+};
 use core::{
     future::{Future, poll_fn},
     pin::pin,
@@ -17,9 +22,13 @@ use drywire::{
     },
     swarm::{self, AddressFailure, AttemptError, DialError, DialOptions, TransportError},
 };
-use drywire_engine::{ConnectError, Dialed, Events, Stream};
+use drywire_engine::{ConnectError, Dialed, Events, Stream, recording::FileRecorder};
 use drywire_tokio::TokioRuntime;
-use std::sync::{Mutex, PoisonError};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 pub(crate) use drywire::protocol::ping::PROTOCOL as PING;
 pub(crate) const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
@@ -53,26 +62,106 @@ pub(crate) enum Role {
 
 /// The nodes a command has started, so that their peers hear a goodbye however the command ends.
 #[derive(Debug, Default)]
-pub(crate) struct Hosts(Mutex<Vec<Host>>);
+pub(crate) struct Hosts {
+    started: Mutex<Vec<Host>>,
+    recorder: Mutex<Option<Recording>>,
+}
+
+#[derive(Debug)]
+struct Recording {
+    recorder: FileRecorder,
+    file: PathBuf,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Role {
+    /// As nodes are named in a recording.
+    fn name(self) -> String {
+        match self {
+            Self::Server => SERVER.to_owned(),
+            Self::Client(timeout) => format!("{CLIENT}{}", timeout.as_nanos()),
+        }
+    }
+
+    /// Of a node with this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        if name == SERVER {
+            return Some(Self::Server);
+        }
+        let nanos: u128 = name.strip_prefix(CLIENT)?.parse().ok()?;
+        let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+        let (seconds, nanos) = (u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?);
+        Some(Self::Client(Duration::new(seconds, nanos)))
+    }
+
+    /// What such a node runs.
+    pub(crate) fn protocols(self) -> Protocols {
+        configured(self).1
+    }
+}
+
+const SERVER: &str = "node";
+const CLIENT: &str = "client that waits for ns: ";
 
 impl Hosts {
     /// A node with this identity.
     pub(crate) fn start(&self, keypair: Keypair, role: Role) -> Result<Host, Failure> {
         let runtime = TokioRuntime::current().map_err(Failure::failed)?;
-        let (config, protocols) = configured(role);
+        let (mut config, protocols) = configured(role);
+        let recording = lock(&self.recorder);
+        config.recorder = recording
+            .as_ref()
+            .map(|recording| recording.recorder.host(&role.name()));
         let host = Host::builder(runtime, protocols)
             .keypair(keypair)
             .config(config)
             .start()
             .map_err(Failure::failed)?;
-        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.push(host.clone());
+        lock(&self.started).push(host.clone());
         Ok(host)
+    }
+
+    /// Records all nodes started from now on, if that is wanted.
+    pub(crate) fn record(
+        &self,
+        options: &RecordingOptions,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let Some(file) = &options.record else {
+            return Ok(());
+        };
+        let recorder = FileRecorder::create(file).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                Failure::failed(format!("{} exists already", file.display()))
+            }
+            _ => not_recorded(file, &error),
+        })?;
+        let file = file.clone();
+        output.log(&format!(
+            "recording to {}, which holds this node's secret keys",
+            file.display()
+        ));
+        *lock(&self.recorder) = Some(Recording { recorder, file });
+        Ok(())
+    }
+
+    /// Ends the recording, if there is one.
+    pub(crate) fn finish_recording(&self) -> Result<(), Failure> {
+        let recording = lock(&self.recorder).take();
+        recording.map_or(Ok(()), |Recording { recorder, file }| {
+            let finished = recorder.finish();
+            finished
+                .map(|_| ())
+                .map_err(|error| not_recorded(&file, &error))
+        })
     }
 
     /// Says goodbye to the peers of all nodes, unless that takes long.
     pub(crate) async fn goodbye(&self) {
-        let hosts = core::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let hosts = core::mem::take(&mut *lock(&self.started));
         let goodbye = async {
             for host in &hosts {
                 host.shutdown().await;
@@ -80,6 +169,10 @@ impl Hosts {
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
+}
+
+fn not_recorded(file: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("cannot record to {}: {error}", file.display()))
 }
 
 fn configured(role: Role) -> (swarm::Config, Protocols) {
@@ -112,8 +205,13 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects; the peer must be the one its address names, if it names one.
-    pub(crate) async fn connect(options: &PeerOptions, hosts: &Hosts) -> Result<Self, Failure> {
+    pub(crate) async fn connect(
+        options: &PeerOptions,
+        hosts: &Hosts,
+        output: &Output,
+    ) -> Result<Self, Failure> {
         let role = Role::Client(options.timeout);
+        hosts.record(&options.recording, output)?;
         let host = hosts.start(keys::load(options.key.as_ref())?, role)?;
         let events = host.events(64);
         let dialed = dial(&host, &options.address, options.timeout).await?;
@@ -288,6 +386,20 @@ pub(crate) fn interrupted() -> impl Future<Output = ()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fails when the time a client waits is rounded.
+    #[test]
+    fn a_recording_tells_what_a_node_ran() {
+        let waits = [0, 1, 20_500_000_000, u64::MAX].map(Duration::from_nanos);
+        let roles = waits.map(Role::Client).into_iter().chain([Role::Server]);
+        for role in roles.chain([Role::Client(Duration::MAX)]) {
+            let again = Role::named(&role.name()).unwrap();
+            assert_eq!(again.name(), role.name());
+        }
+        for name in ["", "nod", "node ", "client", "client that waits for ns: -1"] {
+            assert!(Role::named(name).is_none(), "{name}");
+        }
+    }
 
     /// Fails when one of the timeouts keeps its default.
     #[test]

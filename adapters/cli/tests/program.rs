@@ -9,48 +9,17 @@
     clippy::unwrap_used
 )]
 
+mod common;
+
+use common::{Directory, drywire, fails, lines, run};
+#[cfg(unix)]
+use common::{signal, wait};
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
-    path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
 };
-
-fn drywire(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_drywire"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    drywire(arguments).output().unwrap()
-}
-
-/// Runs a command that must fail: its status, and the one line it says why.
-fn fails(arguments: &[&str]) -> (i32, String) {
-    let output = run(arguments);
-    assert!(
-        output.stdout.is_empty(),
-        "{arguments:?} printed {:?}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-    let text = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), text.trim_end().to_owned())
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
-        .collect()
-}
 
 /// A running node, ended with the test.
 struct Node {
@@ -79,53 +48,10 @@ impl Node {
     }
 }
 
-#[cfg(unix)]
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill")
-        .args([name, &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
-#[cfg(unix)]
-fn wait(child: &mut Child) -> Option<i32> {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(10) {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the program does not end");
-}
-
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("drywire-program-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -675,4 +601,68 @@ fn the_demo_runs_by_itself() {
     let output = run(&["demo"]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("done in"));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_node_and_its_clients_did_runs_again() {
+    let directory = Directory::new("recording");
+    let file = |name: &str| directory.file(name);
+    let mut node = Node::start(&["--perf", "--record", &file("node")]);
+    let address = node.address.clone();
+    for (command, options) in [
+        ("ping", &["--count", "2", "--interval", "0"][..]),
+        ("identify", &[]),
+        ("echo", &["--size", "300K"]),
+        ("perf", &["--upload", "1M", "--download", "100K"]),
+    ] {
+        let mut client = drywire(&[command, &address, "--record", &file(command)]);
+        assert!(client.args(options).output().unwrap().status.success());
+    }
+    signal(&node.child, "-TERM");
+    assert_eq!(wait(&mut node.child), Some(0));
+
+    for (name, connections) in [
+        ("node", 4),
+        ("ping", 1),
+        ("identify", 1),
+        ("echo", 1),
+        ("perf", 1),
+    ] {
+        let events = lines(&run(&["replay", &file(name), "--json"]));
+        let [report] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(report["event"], "replayed", "{name}");
+        assert_eq!(report["nodes"], 1, "{name}");
+        assert_eq!(report["nodes_left_out"], 0, "{name}");
+        assert_eq!(report["connections"], connections, "{name}");
+        assert!(report["outputs"].as_u64().unwrap() > 20, "{name}");
+    }
+    let printed = run(&["replay", "--print", &file("ping")]).stdout;
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(
+        printed.contains(" <- start\n") && printed.contains("\nOK "),
+        "{printed}"
+    );
+    assert!(printed.lines().all(|line| line.is_ascii()), "{printed}");
+    let entries = lines(&run(&["replay", "--print", "--json", &file("ping")]));
+    assert_eq!(entries.len(), printed.lines().count());
+
+    let whole = std::fs::read(file("node")).unwrap();
+    std::fs::write(file("cut"), &whole[..whole.len() - 1]).unwrap();
+    let (code, text) = fails(&["replay", &file("cut")]);
+    let told = format!(
+        "error: {}: the recording is truncated: its end is missing",
+        file("cut")
+    );
+    assert_eq!((code, text), (1, told));
+    let (code, text) = fails(&["replay", &file("nothing")]);
+    assert_eq!(code, 1);
+    assert!(text.contains("cannot read the recording: "), "{text}");
+    let (code, text) = fails(&["ping", &address, "--record", &file("node")]);
+    assert_eq!(
+        (code, text),
+        (1, format!("error: {} exists already", file("node")))
+    );
 }

@@ -226,15 +226,20 @@ impl Echo {
     }
 
     fn call_any<P: Protocol>(&mut self, host: &mut HostContext<'_, P>) {
-        let connections = host.connections();
         let length = host.chance.pick(&self.config.lengths).copied().unwrap_or(0);
-        if let Some((connection, _)) = host.chance.pick(&connections).copied() {
+        let swarm = host.node.swarm();
+        let which = host.chance.index(swarm.connected().count());
+        let connection = swarm
+            .connected()
+            .nth(which)
+            .map(|(connection, _)| connection);
+        if let Some(connection) = connection {
             self.call(host, connection, length);
         }
     }
 
     fn dial_any<P: Protocol>(&mut self, host: &mut HostContext<'_, P>) {
-        if host.node.swarm().connections().count() >= self.config.connections {
+        if host.node.swarm().connected().count() >= self.config.connections {
             return;
         }
         if let Some(target) = host.chance.pick(&self.config.targets).cloned() {

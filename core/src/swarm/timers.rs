@@ -65,8 +65,12 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Copy + Ord> Timers<K> {
-    /// Sets the deadline of `key`, in place of the one it had.
+    /// Sets the deadline of `key`, in place of the one it had. One at [`Instant::FAR_FUTURE`] never comes: it is none, even
+    /// when that is the time.
     pub fn set(&mut self, key: K, at: Instant) {
+        if at == Instant::FAR_FUTURE {
+            return self.clear(key);
+        }
         if let Some(old) = self.by_key.insert(key, at) {
             self.by_time.remove(&(old, key));
         }
@@ -127,7 +131,21 @@ impl<K: Copy + Ord> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::time::Duration;
     use proptest::prelude::*;
+
+    /// Fails if such a deadline is kept: who sets it anew when it comes never gets out again, for there is no later time.
+    #[test]
+    fn at_the_end_of_time_nothing_is_due_again() {
+        let mut timers = Timers::new();
+        timers.set(1, Instant::ZERO);
+        let mut fired = 0;
+        while let Some(key) = timers.pop_due(Instant::FAR_FUTURE).filter(|_| fired < 10) {
+            fired += 1;
+            timers.set(key, Instant::FAR_FUTURE + Duration::from_secs(1));
+        }
+        assert_eq!((fired, timers.next(), timers.get(1)), (1, None, None));
+    }
 
     proptest! {
         #[test]

@@ -11,6 +11,7 @@ mod input;
 mod model;
 mod multistream;
 mod noise;
+mod recording;
 mod values;
 mod wire;
 mod yamux;
@@ -19,6 +20,7 @@ pub use connections::connections;
 pub use model::connection_model;
 pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
 pub use noise::{noise_handshake, noise_pair};
+pub use recording::recording;
 pub use values::{multiaddr, peer_id, public_key, signed_record};
 pub use wire::{framing, protobuf, varint};
 pub use yamux::yamux;
@@ -43,4 +45,5 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("yamux", yamux),
     ("connections", connections),
     ("connection_model", connection_model),
+    ("recording", recording),
 ];

@@ -1,18 +1,29 @@
 //! Target of two connections over a sound pipe, compared with the model that the property tests use.
 
 use crate::input::Input;
-use drywire_tests::model::{self, Limits, Offer, Op, Plan};
+use drywire::recording::ConnectionsOnly;
+use drywire_tests::{
+    model::{self, Limits, Offer, Op, Plan},
+    tape::{self, Tape},
+};
 
 /// Operations of one run; the rest of the input is not looked at.
 const MAX_OPS: usize = 150;
 
 /// Two connections whose hosts do what the input says: everything told, delivered and refused is what the model says, and
-/// the same when it is done again.
+/// the same when it is done again, and recorded, and run from that.
 pub fn connection_model(data: &[u8]) {
     let (plan, ops) = decode(data);
     let first = model::run(&plan, &ops);
+    let tape = Tape::default();
+    let plan = Plan {
+        recorder: Some(tape.recorder(0)),
+        ..plan
+    };
     // Not `assert_eq`: traces are long.
     assert!(model::run(&plan, &ops) == first, "another outcome");
+    let report = tape::replay(&tape.lines(), ConnectionsOnly);
+    assert!(report.is_ok(), "{report:?}");
 }
 
 fn decode(data: &[u8]) -> (Plan, Vec<Op>) {

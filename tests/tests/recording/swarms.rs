@@ -4,7 +4,7 @@ use drywire::{
     connection::{Accept, ConnectionId, StreamKind},
     multistream::ProtocolName,
     protocol::{Standard, stream::OpenOptions},
-    recording::Script,
+    recording::{ConnectionsOnly, Script},
     swarm::{Config, Context, Protocol, Rate, SecurityConfig},
     time::UnixTime,
 };
@@ -17,6 +17,17 @@ use drywire_tests::{
 use std::time::Duration;
 
 const ECHO: ProtocolName = ProtocolName::from_static("/echo/1");
+
+/// Nodes without closures.
+pub struct Standards;
+
+impl Script for Standards {
+    type Protocols = Standard;
+
+    fn protocols(&mut self, _: u32) -> Option<Standard> {
+        Some(Standard::default())
+    }
+}
 
 /// What an application does in closures.
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +213,19 @@ fn whole_nodes<H: Host<Protocol = Standard>>() {
         assert!(report.connections >= 2, "seed {seed}");
         assert_eq!(report.entries, lines.len() as u64);
     }
+}
+
+/// What has no script is left out from there, and its connections run.
+#[test]
+fn swarms_without_their_closures_are_left_out() {
+    let (_story, tape) = record::<Together<Standard>>(0);
+    let lines = tape.lines();
+    let report = replay(&lines, Standards).unwrap();
+    assert_eq!((report.swarms, report.swarms_left_out), (0, 3));
+    let only = replay(&lines, ConnectionsOnly).unwrap();
+    assert_eq!((only.swarms, only.swarms_left_out), (0, 3));
+    assert_eq!(only.connections, report.connections);
+    assert!(report.connections >= 2);
 }
 
 #[test]

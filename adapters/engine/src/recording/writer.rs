@@ -18,6 +18,9 @@ const BUFFER: usize = 64 * 1024;
 ///
 /// It ends with [`finish`](Self::finish), or when it is dropped; what machines still tell then is not recorded. A process that
 /// dies before leaves a recording that is truncated.
+///
+/// Machines write from within their calls, 64 KiB at a time: a slow disk makes a slow node. What goes wrong with the file is
+/// kept for [`finish`](Self::finish); the node goes on.
 #[derive(Debug)]
 pub struct FileRecorder {
     shared: Arc<Mutex<Output>>,

@@ -20,8 +20,9 @@ use drywire::{
 const MEET: Duration = Duration::from_secs(180);
 /// Within this time a call over a healthy connection is answered.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Within this time a silent peer's connection is gone: three unanswered pings with their pauses, then closing.
-const HALF_OPEN: Duration = Duration::from_secs(110);
+/// Within this time a silent peer's connection is gone: three unanswered pings with their pauses, then closing; and more,
+/// because a ping waits for a free stream where few are allowed.
+const HALF_OPEN: Duration = Duration::from_secs(150);
 /// Calls made in the calm, in bytes: a small one, and one that needs more than one window each way.
 const CALM_CALLS: [usize; 2] = [1_024, 700_000];
 

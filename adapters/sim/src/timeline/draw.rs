@@ -379,7 +379,9 @@ impl Picture<'_> {
         self.lane_name(y, name, &format!("up to {most} in {per}"));
         let mut pen = Pen::default();
         for (index, count) in bars.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let height = ((LANE - 3.0) * f64::from(*count) / f64::from(most)).max(1.0);
+            // Roots, so that a rush does not hide everything else.
+            let share = (f64::from(*count) / f64::from(most)).sqrt();
+            let height = ((LANE - 3.0) * share).max(1.0);
             let (x, low, height) = (N(LEFT + BAR * index as f64), N(y + LANE), N(height));
             pen.add(format_args!(
                 "M{x} {low}v-{height}h{}v{height}z",

@@ -71,8 +71,7 @@ impl<P: Protocol> HostContext<'_, P> {
     /// The connections that are up, with whom they lead to.
     #[must_use]
     pub fn connections(&self) -> Vec<(ConnectionId, PeerId)> {
-        let all = self.node.swarm().connections();
-        all.map(|info| (info.connection, info.peer)).collect()
+        self.node.swarm().connected().collect()
     }
 
     /// Dials. The world expects the dial's end: exactly one.

@@ -24,6 +24,7 @@ use drywire::{
     swarm::{Config, Protocol, SecurityConfig, Swarm},
     time::Instant,
 };
+use std::collections::BTreeSet;
 
 /// What a script gives back: nothing, a partition's name, or a result.
 pub trait Outcome {
@@ -176,7 +177,7 @@ impl World {
             clock: Clock::default(),
             late_timers: (0.0, Duration::ZERO),
             armed: None,
-            token: 0,
+            wakes: BTreeSet::new(),
             woken: (Instant::ZERO, 0),
             restarts: 0,
         });

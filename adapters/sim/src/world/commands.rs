@@ -339,7 +339,6 @@ impl World {
         let remains = state.machine.take().map(Machine::bury);
         state.machine = remains;
         state.armed = None;
-        state.token += 1;
         self.shared.network().crash(now, host, silently);
         self.shared.crash(host);
         let fault = if silently {

@@ -41,7 +41,10 @@ use drywire::{
 };
 use machine::Machine;
 use outside::{Outside, Patience};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use watch::Invariant;
 
 /// When worlds begin, by their clocks.
@@ -59,8 +62,8 @@ const MAX_CHECKS: u32 = 600;
 
 /// Something the world does at its time.
 enum Job {
-    /// The deadline of a host, if it is still this one.
-    Wake(HostId, u64),
+    /// The deadline of a host, if this is still it.
+    Wake(HostId, Instant),
     Script(Box<dyn FnOnce(&mut World)>),
 }
 
@@ -80,9 +83,10 @@ struct HostState {
     clock: Clock,
     /// How likely its timers are late, and by how much at most.
     late_timers: (f64, Duration),
+    /// When it is to be woken.
     armed: Option<Instant>,
-    /// Names the deadline that counts.
-    token: u64,
+    /// When the agenda has it woken: then, and at times that once counted, and may again.
+    wakes: BTreeSet<Instant>,
     /// Wakes at one instant.
     woken: (Instant, u32),
     restarts: u64,
@@ -350,9 +354,11 @@ impl World {
         } else {
             Duration::ZERO
         };
-        state.token += 1;
-        state.armed = Some(at + late);
-        self.agenda.enter(at + late, Job::Wake(host, state.token));
+        let at = at + late;
+        state.armed = Some(at);
+        if state.wakes.insert(at) {
+            self.agenda.enter(at, Job::Wake(host, at));
+        }
     }
 }
 

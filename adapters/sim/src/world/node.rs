@@ -48,6 +48,8 @@ pub(crate) struct NodeHost<P: Protocol, A> {
     by_end: BTreeMap<End, ConnectionId>,
     /// Where connections lead that are up: some are gone from `pipes` before it is told that they closed.
     peers: BTreeMap<ConnectionId, HostId>,
+    /// Some pipe may be paused.
+    paused: bool,
     dialing: BTreeMap<ConnectId, Dialing>,
     /// When the sockets of connections under way were asked for.
     dialed: BTreeMap<ConnectionId, Instant>,
@@ -85,6 +87,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             pipes: BTreeMap::new(),
             by_end: BTreeMap::new(),
             peers: BTreeMap::new(),
+            paused: false,
             dialing: BTreeMap::new(),
             dialed: BTreeMap::new(),
             dials: BTreeSet::new(),
@@ -166,8 +169,12 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
 
     /// Reads on where the connection has room again.
     fn resume(&mut self, outside: &mut Outside<'_>) -> bool {
+        if !core::mem::take(&mut self.paused) {
+            return false;
+        }
         let paused = self.pipes.iter().filter(|(_, pipe)| pipe.paused);
         let paused: Vec<ConnectionId> = paused.map(|(id, _)| *id).collect();
+        self.paused = !paused.is_empty();
         let mut busy = false;
         for id in paused {
             if self.node.recv_buf(id).is_some() {
@@ -457,9 +464,14 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             let Some(pipe) = self.pipes.get_mut(&id).filter(|pipe| !pipe.ended) else {
                 return;
             };
+            // Where there is nothing, no memory is needed for it.
+            if !outside.network.is_readable(pipe.end) {
+                return;
+            }
             let now = outside.host_now();
             let Some(room) = self.node.recv_buf(id) else {
                 pipe.paused = true;
+                self.paused = true;
                 return;
             };
             pipe.paused = false;
@@ -671,9 +683,9 @@ impl<P: Protocol + 'static, A: Application<P>> Machine for NodeHost<P, A> {
     }
 
     fn connections_to(&self, peers: &[PeerId]) -> Vec<(ConnectionId, End)> {
-        let of = self.node.swarm().connections();
-        let of = of.filter(|info| peers.contains(&info.peer));
-        of.filter_map(|info| Some((info.connection, self.pipes.get(&info.connection)?.end)))
+        let of = self.node.swarm().connected();
+        let of = of.filter(|(_, peer)| peers.contains(peer));
+        of.filter_map(|(id, _)| Some((id, self.pipes.get(&id)?.end)))
             .collect()
     }
 
