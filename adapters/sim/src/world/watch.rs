@@ -47,7 +47,13 @@ impl World {
             return Ok(());
         }
         let (from, to) = (self.name(from), self.name(to));
-        let message = format!("{from} and {to} did not connect within {CONNECT:?}");
+        let mut message =
+            format!("{from} and {to} did not connect within {CONNECT:?}; the last that happened:");
+        let skipped = self.trace().len().saturating_sub(TOLD);
+        for line in self.trace().into_iter().skip(skipped) {
+            // Writing to a string does not fail.
+            let _ = write!(message, "\n    {line}");
+        }
         Err(Stopped::Missing(message))
     }
 
