@@ -301,7 +301,7 @@ impl Ledger {
         for (place, scope) in &self.scopes {
             let (children, sum) = below.get(&place).copied().unwrap_or_default();
             let excess = scope.used.minus(scope.limit);
-            if usize::try_from(scope.children) != Ok(children)
+            if scope.children != children
                 || (children > 0 && sum != scope.used)
                 || !excess.is_empty()
             {

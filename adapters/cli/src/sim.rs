@@ -37,12 +37,14 @@ pub(crate) async fn run(options: SimOptions, output: &Output) -> Result<(), Fail
     let plan = Plan::new(options)?;
     // Found out now rather than after the run.
     let picture = plan.timeline.as_deref().map(Picture::create).transpose()?;
+    let interrupted = interrupted();
+    plan.announce(output)?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut work = tokio::task::spawn_blocking({
         let (stop, output) = (stop.clone(), *output);
         move || plan.run(picture, &stop, &output)
     });
-    let done = match race(interrupted(), &mut work).await {
+    let done = match race(interrupted, &mut work).await {
         Some(done) => done,
         None => {
             stop.store(true, Ordering::Relaxed);
@@ -105,6 +107,22 @@ impl Plan {
             timeline: options.timeline,
             trace: options.trace,
         })
+    }
+
+    /// What is about to happen: a seed drawn at random is of use even if the run has no end.
+    fn announce(&self, output: &Output) -> Result<(), Failure> {
+        let text = format!(
+            "{} nodes for {} of virtual time, seed {}",
+            summary::grouped(self.config.nodes as u64),
+            summary::clock(self.length),
+            self.seed
+        );
+        let fields = [
+            ("seed", self.seed.into()),
+            ("nodes", self.config.nodes.into()),
+            ("virtual_seconds", self.length.as_secs_f64().into()),
+        ];
+        output.say(&text, "start", &fields)
     }
 
     fn run(

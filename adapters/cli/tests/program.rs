@@ -9,48 +9,17 @@
     clippy::unwrap_used
 )]
 
+mod common;
+
+use common::{Directory, drywire, fails, lines, run};
+#[cfg(unix)]
+use common::{signal, wait};
 use serde_json::Value;
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpListener,
-    path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
 };
-
-fn drywire(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_drywire"));
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    drywire(arguments).output().unwrap()
-}
-
-/// Runs a command that must fail: its status, and the one line it says why.
-fn fails(arguments: &[&str]) -> (i32, String) {
-    let output = run(arguments);
-    assert!(
-        output.stdout.is_empty(),
-        "{arguments:?} printed {:?}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-    let text = String::from_utf8(output.stderr).unwrap();
-    (output.status.code().unwrap(), text.trim_end().to_owned())
-}
-
-fn lines(output: &Output) -> Vec<Value> {
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout.clone()).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
-        .collect()
-}
 
 /// A running node, ended with the test.
 struct Node {
@@ -79,53 +48,10 @@ impl Node {
     }
 }
 
-#[cfg(unix)]
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill")
-        .args([name, &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
-#[cfg(unix)]
-fn wait(child: &mut Child) -> Option<i32> {
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(10) {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the program does not end");
-}
-
 impl Drop for Node {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("drywire-program-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! ```
 //! use drywire::{connection::Slot, multistream::ProtocolName, swarm, swarm::DialOptions, time::Instant};
-//! use drywire_engine::{Host, memory::World};
+//! use drywire_engine::Host;
+//! use drywire_sim::World;
 //!
 //! # struct Nothing;
 //! # impl swarm::Protocol for Nothing {
@@ -17,8 +18,8 @@
 //! const HELLO: ProtocolName = ProtocolName::from_static("/hello/1.0.0");
 //!
 //! // A world of virtual time and pipes; with `drywire-tokio`, the real one.
-//! let world = World::new(1);
-//! let runtime = world.runtime();
+//! let mut world = World::new(1);
+//! let runtime = world.add_runtime("machine")?;
 //! let heard = world.block_on(async {
 //!     let server = Host::builder(runtime.clone(), Nothing).start()?;
 //!     let bound = server.listen("/ip4/127.0.0.1/tcp/0".parse()?).await?;
@@ -46,7 +47,7 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | `runtime` | [`Runtime`]: what is needed of an async runtime; [`memory`] is one for tests |
+//! | `runtime` | [`Runtime`]: what is needed of an async runtime |
 //! | `host`, `builder`, `state`, `events`, `incoming` | the application's handles, and what they share with the swarm's task |
 //! | `swarm` | the task of the swarm |
 //! | `driver` | the task of a connection |
@@ -67,7 +68,6 @@ mod error;
 mod events;
 mod host;
 mod incoming;
-pub mod memory;
 mod notify;
 mod opening;
 #[cfg(feature = "recording")]

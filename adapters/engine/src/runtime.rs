@@ -12,7 +12,7 @@ use std::io;
 /// A source of tasks, time, randomness, and TCP.
 ///
 /// The engine owns no socket, clock or thread of its own: everything impure comes through this trait, so that one engine
-/// runs on every async runtime, and on the in-memory [`memory`](crate::memory) one in tests. Clones share one runtime.
+/// runs on every async runtime, and in tests on that of `drywire-sim`, in virtual time. Clones share one runtime.
 pub trait Runtime: Clone + Send + Sync + 'static {
     /// A connected byte stream.
     type Pipe: Pipe;

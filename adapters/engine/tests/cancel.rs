@@ -14,14 +14,14 @@ mod common;
 use bytes::Bytes;
 use common::{
     ECHO, TestHost, dial, echoes, give_up_after, give_up_in, host, host_with, listen, pair,
-    serve_echo,
+    serve_echo, world, world_with,
 };
 use core::{future::Future, time::Duration};
 use drywire::{
     multistream::ProtocolName,
     swarm::{Config, DialOptions},
 };
-use drywire_engine::memory::{Conditions, MemoryRuntime, World};
+use drywire_sim::{Link, SimRuntime};
 
 const OTHER: ProtocolName = ProtocolName::from_static("/other/1.0.0");
 
@@ -29,18 +29,17 @@ const OTHER: ProtocolName = ProtocolName::from_static("/other/1.0.0");
 /// until it has.
 fn at_every_await<F, Fut>(attempt: F)
 where
-    F: Fn(MemoryRuntime, usize) -> Fut,
+    F: Fn(SimRuntime, usize) -> Fut,
     Fut: Future<Output = bool>,
 {
     for polls in 0.. {
         assert!(polls < 1000, "it never completes");
-        let world = World::new(polls as u64);
-        let runtime = world.runtime();
+        let (mut world, runtime) = world(polls as u64);
         let completed = world
             .block_on(attempt(runtime.clone(), polls))
             .unwrap_or_else(|_| panic!("stalled after {polls}"));
         // All handles are gone: nothing may be left running.
-        world.run_for(Duration::from_secs(30));
+        world.run_for(Duration::from_secs(30)).unwrap();
         assert_eq!(
             world.tasks(),
             0,
@@ -75,18 +74,14 @@ fn dialing() {
 
 #[test]
 fn a_dial_nobody_waits_for_is_given_up() {
-    let conditions = Conditions {
-        latency: Duration::from_secs(3),
-        ..Conditions::default()
-    };
-    let world = World::with_conditions(1, conditions);
-    let runtime = world.runtime();
+    let link = Link::default().latency(Duration::from_secs(2));
+    let (mut world, runtime) = world_with(1, link, false);
     let client = host(&runtime);
     let nobody = DialOptions::address("/ip4/127.0.0.1/tcp/1".parse().unwrap());
     let other = nobody.clone();
     let given_up = give_up_in(&runtime, Duration::from_secs(1), client.dial(nobody));
     assert!(world.block_on(given_up).unwrap().is_none());
-    world.run_for(Duration::from_millis(1));
+    world.run_for(Duration::from_millis(1)).unwrap();
     assert_eq!(world.tasks(), 1, "only the swarm's task is left");
     // Unless another waits for the same.
     let given_up = give_up_in(&runtime, Duration::from_secs(1), client.dial(other.clone()));

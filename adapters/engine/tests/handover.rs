@@ -12,7 +12,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Nothing, dial};
+use common::{Nothing, dial, world};
 use core::time::Duration;
 use drywire::{
     connection::{Accept, Slot, StreamKind},
@@ -21,7 +21,7 @@ use drywire::{
     time::Instant,
     wire::varint,
 };
-use drywire_engine::{Host, memory::World};
+use drywire_engine::Host;
 
 const NAME: ProtocolName = ProtocolName::from_static("/taken/1.0.0");
 const MAX: u32 = 100_000;
@@ -102,8 +102,7 @@ fn on_the_wire<'a>(kind: StreamKind, messages: impl IntoIterator<Item = &'a [u8]
 
 /// One stream, from its opening to its end.
 fn run(seed: u64, kind: StreamKind, moment: Moment) {
-    let world = World::new(seed);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(seed);
     world
         .block_on(async {
             let taker = Taker {

@@ -13,8 +13,8 @@ mod common;
 
 use bytes::Bytes;
 use common::{
-    ECHO, Task, TestHost, all, dial, echo, echoes, host, host_with, listen, pair, serve_echo,
-    together,
+    ECHO, Task, TestHost, all, cut, dial, echo, echoes, host, host_with, listen, pair, serve_echo,
+    together, world, world_with,
 };
 use core::{
     future::{Future as _, poll_fn},
@@ -27,10 +27,8 @@ use drywire::{
     multistream::ProtocolName,
     swarm::{Config, DialOptions, Event},
 };
-use drywire_engine::{
-    AcceptError, ConnectError, OpenStreamError, Runtime, WriteError,
-    memory::{Conditions, World},
-};
+use drywire_engine::{AcceptError, ConnectError, OpenStreamError, Runtime, WriteError};
+use drywire_sim::{Link, network::Pieces};
 
 const OTHER: ProtocolName = ProtocolName::from_static("/other/1.0.0");
 
@@ -40,22 +38,24 @@ fn data(len: usize) -> Bytes {
         .collect()
 }
 
-/// Conditions under which nothing takes time: what needs the clock to go on has lost a wake-up.
-fn timeless(seed: u64) -> Conditions {
-    Conditions {
-        latency: Duration::ZERO,
-        shuffle: true,
-        capacity: 64 << (seed % 12),
-        max_read: (!seed.is_multiple_of(3)).then(|| 1 << (seed % 13)),
-    }
+/// A link on which nothing takes time: what needs the clock to go on has lost a wake-up.
+fn timeless(seed: u64) -> Link {
+    let mut link = Link::default()
+        .latency(Duration::ZERO)
+        .buffer(64 << (seed % 12));
+    link.pieces = match seed % 3 {
+        0 => Pieces::Whole,
+        1 => Pieces::AtMost(1 << (seed % 13)),
+        _ => Pieces::Biased,
+    };
+    link
 }
 
 #[test]
 fn no_wake_up_is_lost_under_any_schedule() {
     for seed in 0..60 {
-        let world = World::with_conditions(seed, timeless(seed));
-        let runtime = world.runtime();
-        let began = world.now();
+        let (mut world, runtime) = world_with(seed, timeless(seed), true);
+        let began = runtime.now();
         world
             .block_on(async {
                 let (_server, client, peer, _) = pair(&runtime, Config::default()).await;
@@ -73,16 +73,15 @@ fn no_wake_up_is_lost_under_any_schedule() {
                 together(streams.collect()).await;
             })
             .unwrap_or_else(|_| panic!("seed {seed} stalled"));
-        assert_eq!(world.now(), began, "seed {seed} needed a timer to go on");
+        assert_eq!(runtime.now(), began, "seed {seed} needed a timer to go on");
     }
 }
 
 #[test]
 fn no_wake_up_is_lost_between_tasks_of_one_stream_each() {
     for seed in 0..60 {
-        let world = World::with_conditions(seed, timeless(seed));
-        let runtime = world.runtime();
-        let began = world.now();
+        let (mut world, runtime) = world_with(seed, timeless(seed), true);
+        let began = runtime.now();
         world
             .block_on(async {
                 let (_server, client, peer, _) = pair(&runtime, Config::default()).await;
@@ -99,19 +98,16 @@ fn no_wake_up_is_lost_between_tasks_of_one_stream_each() {
                 all(&runtime, tasks.collect()).await;
             })
             .unwrap_or_else(|_| panic!("seed {seed} stalled"));
-        assert_eq!(world.now(), began, "seed {seed} needed a timer to go on");
+        assert_eq!(runtime.now(), began, "seed {seed} needed a timer to go on");
     }
 }
 
 #[test]
 fn a_driver_that_stops_on_its_budget_goes_on_by_itself() {
     for seed in 0..10 {
-        let mut conditions = timeless(seed);
-        conditions.capacity = 4 << 20;
-        conditions.max_read = None;
-        let world = World::with_conditions(seed, conditions);
-        let runtime = world.runtime();
-        let began = world.now();
+        let link = Link::default().latency(Duration::ZERO).buffer(4 << 20);
+        let (mut world, runtime) = world_with(seed, link, true);
+        let began = runtime.now();
         world
             .block_on(async {
                 let server = host(&runtime);
@@ -132,18 +128,17 @@ fn a_driver_that_stops_on_its_budget_goes_on_by_itself() {
                 echoes(stream, data(100)).await;
             })
             .unwrap_or_else(|_| panic!("seed {seed} stalled"));
-        assert_eq!(world.now(), began, "seed {seed} needed a timer to go on");
+        assert_eq!(runtime.now(), began, "seed {seed} needed a timer to go on");
     }
 }
 
 #[test]
 fn reading_makes_room_for_a_connection_that_holds_too_much() {
-    let world = World::with_conditions(2, timeless(0));
-    let runtime = world.runtime();
+    let (mut world, runtime) = world_with(2, timeless(0), true);
     let mut config = Config::default();
     config.resources.initial.bytes = 40 * 1024;
     config.resources.connection.bytes = 40 * 1024;
-    let began = world.now();
+    let began = runtime.now();
     world
         .block_on(async {
             let server = host_with(&runtime, config);
@@ -166,21 +161,14 @@ fn reading_makes_room_for_a_connection_that_holds_too_much() {
             assert_eq!(got, 200_000);
         })
         .unwrap();
-    assert_eq!(world.now(), began, "it needed a timer to go on");
+    assert_eq!(runtime.now(), began, "it needed a timer to go on");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
-        let world = World::with_conditions(
-            seed,
-            Conditions {
-                shuffle: true,
-                max_read: Some(777),
-                ..Conditions::default()
-            },
-        );
-        let runtime = world.runtime();
+        let link = Link::default().biased_pieces();
+        let (mut world, runtime) = world_with(seed, link, true);
         world
             .block_on(async {
                 let (_server, client, peer, address) = pair(&runtime, Config::default()).await;
@@ -188,7 +176,7 @@ fn the_same_seed_gives_the_same_run() {
                 echoes(stream, data(300_000)).await;
                 address
             })
-            .map(|address| (address, world.now()))
+            .map(|address| (address, runtime.now()))
             .unwrap()
     };
     assert_eq!(run(5), run(5));
@@ -197,8 +185,7 @@ fn the_same_seed_gives_the_same_run() {
 
 #[test]
 fn a_thousand_streams_at_once() {
-    let world = World::new(3);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(3);
     let mut config = Config::default();
     config.connection.max_streams = 2048;
     config.connection.yamux.max_inbound_streams = 2048;
@@ -221,8 +208,7 @@ fn a_thousand_streams_at_once() {
 
 #[test]
 fn opening_waits_for_room_and_goes_on_when_there_is_some() {
-    let world = World::new(4);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(4);
     let mut config = Config::default();
     config.connection.max_streams = 8;
     world
@@ -243,8 +229,7 @@ fn opening_waits_for_room_and_goes_on_when_there_is_some() {
 
 #[test]
 fn streams_beyond_the_capacity_are_reset_and_counted() {
-    let world = World::new(5);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(5);
     world
         .block_on(async {
             let server = host(&runtime);
@@ -282,8 +267,7 @@ fn streams_beyond_the_capacity_are_reset_and_counted() {
 
 #[test]
 fn a_name_is_accepted_once_and_no_more_after_the_drop() {
-    let world = World::new(6);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(6);
     world
         .block_on(async {
             let (server, client, peer, _) = pair(&runtime, Config::default()).await;
@@ -326,8 +310,7 @@ fn a_name_is_accepted_once_and_no_more_after_the_drop() {
 
 #[test]
 fn both_directions_end_on_their_own_and_resets_carry_their_code() {
-    let world = World::new(7);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(7);
     world
         .block_on(async {
             let server = host(&runtime);
@@ -392,8 +375,7 @@ fn both_directions_end_on_their_own_and_resets_carry_their_code() {
 
 #[test]
 fn a_writer_waits_for_its_reader_and_for_nobody_elses() {
-    let world = World::new(8);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(8);
     world
         .block_on(async {
             let server = host(&runtime);
@@ -438,8 +420,7 @@ fn a_writer_waits_for_its_reader_and_for_nobody_elses() {
 
 #[test]
 fn a_cut_connection_ends_its_streams_with_a_reason_and_the_next_open_dials_again() {
-    let world = World::new(9);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(9);
     world
         .block_on(async {
             let (server, client, peer, address) = pair(&runtime, Config::default()).await;
@@ -448,8 +429,7 @@ fn a_cut_connection_ends_its_streams_with_a_reason_and_the_next_open_dials_again
             let mut stream = client.open_stream(peer, ECHO).await.unwrap();
             stream.write_bytes(&mut Bytes::from_static(b"before")).await.unwrap();
             runtime.sleep(Duration::from_millis(50)).await;
-            let (ip, port, _) = address.socket_addr().unwrap();
-            world.cut((ip, port).into());
+            cut(&runtime, &address);
             // What had arrived is not lost.
             assert_eq!(stream.read_bytes(100).await, Ok(Some(Bytes::from_static(b"before"))));
             let error = stream.read_bytes(100).await.unwrap_err();
@@ -477,8 +457,7 @@ fn a_cut_connection_ends_its_streams_with_a_reason_and_the_next_open_dials_again
 /// Fails if a writer is told that it had finished itself.
 #[test]
 fn a_writer_held_back_when_its_connection_is_cut_is_told_why() {
-    let world = World::new(11);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(11);
     world
         .block_on(async {
             let (server, client, peer, address) = pair(&runtime, Config::default()).await;
@@ -501,8 +480,7 @@ fn a_writer_held_back_when_its_connection_is_cut_is_told_why() {
                     .await;
                     runtime.sleep(Duration::from_secs(1)).await;
                 }
-                let (ip, port, _) = address.socket_addr().unwrap();
-                world.cut((ip, port).into());
+                cut(&runtime, &address);
                 writing.await.unwrap_err()
             };
             assert!(!data.is_empty(), "it was held back");
@@ -519,8 +497,7 @@ fn a_writer_held_back_when_its_connection_is_cut_is_told_why() {
 
 #[test]
 fn many_who_want_an_unconnected_peer_share_one_dial() {
-    let world = World::new(10);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(10);
     world
         .block_on(async {
             let server = host(&runtime);
@@ -552,21 +529,20 @@ fn many_who_want_an_unconnected_peer_share_one_dial() {
 
 #[test]
 fn names_are_looked_up() {
-    let world = World::new(11);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(11);
+    let server = host(&runtime);
+    let address = world.block_on(listen(&server)).unwrap();
+    let port = address.socket_addr().unwrap().1;
+    world.set_name(
+        "node.test",
+        vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()],
+    );
+    world.set_text(
+        "_dnsaddr.node.test",
+        vec![format!("dnsaddr={address}"), "unrelated".to_owned()],
+    );
     world
         .block_on(async {
-            let server = host(&runtime);
-            let address = listen(&server).await;
-            let port = address.socket_addr().unwrap().1;
-            world.set_host(
-                "node.test",
-                vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()],
-            );
-            world.set_txt(
-                "_dnsaddr.node.test",
-                vec![format!("dnsaddr={address}"), "unrelated".to_owned()],
-            );
             for name in [
                 format!("/dns4/node.test/tcp/{port}"),
                 format!("/dns/node.test/tcp/{port}"),
@@ -611,8 +587,7 @@ async fn shut_down(server: TestHost, client: TestHost, gracefully: bool) {
 #[test]
 fn after_the_end_nothing_is_left_and_everybody_waiting_is_told() {
     for gracefully in [true, false] {
-        let world = World::new(12);
-        let runtime = world.runtime();
+        let (mut world, runtime) = world(12);
         world
             .block_on(async {
                 let (server, client, peer, address) = pair(&runtime, Config::default()).await;
@@ -632,15 +607,14 @@ fn after_the_end_nothing_is_left_and_everybody_waiting_is_told() {
             })
             .unwrap();
         // Within the closing timeout, at the latest.
-        world.run_for(Duration::from_secs(10));
+        world.run_for(Duration::from_secs(10)).unwrap();
         assert_eq!(world.tasks(), 0, "gracefully: {gracefully}");
     }
 }
 
 #[test]
 fn a_host_that_was_shut_down_refuses_everything() {
-    let world = World::new(13);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(13);
     world
         .block_on(async {
             let (_server, client, peer, address) = pair(&runtime, Config::default()).await;
@@ -662,8 +636,7 @@ fn a_host_that_was_shut_down_refuses_everything() {
 
 #[test]
 fn a_goodbye_is_heard_even_while_the_other_side_is_sending() {
-    let world = World::new(17);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(17);
     world
         .block_on(async {
             let server = host(&runtime);
@@ -691,8 +664,7 @@ fn a_goodbye_is_heard_even_while_the_other_side_is_sending() {
 
 #[test]
 fn who_waits_for_room_is_told_when_the_connection_ends() {
-    let world = World::new(18);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(18);
     world
         .block_on(async {
             let mut config = Config::default();
@@ -708,15 +680,14 @@ fn who_waits_for_room_is_told_when_the_connection_ends() {
                 }
             });
             assert!(client.open_stream(peer, ECHO).await.is_err());
-            assert!(world.now() < drywire::time::Instant::ZERO + Duration::from_secs(5));
+            assert!(runtime.now() < drywire::time::Instant::ZERO + Duration::from_secs(5));
         })
         .unwrap();
 }
 
 #[test]
 fn a_shutdown_delivers_what_was_finished() {
-    let world = World::new(14);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(14);
     world
         .block_on(async {
             let server = host(&runtime);
@@ -741,8 +712,7 @@ fn a_shutdown_delivers_what_was_finished() {
 
 #[test]
 fn idle_connections_close_by_themselves() {
-    let world = World::new(15);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(15);
     world
         .block_on(async {
             let (server, client, _, _) = pair(&runtime, Config::default()).await;
@@ -757,8 +727,7 @@ fn idle_connections_close_by_themselves() {
 
 #[test]
 fn events_that_are_not_read_are_dropped_oldest_first_and_counted() {
-    let world = World::new(16);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(16);
     world
         .block_on(async {
             let server = host_with(&runtime, Config::default());

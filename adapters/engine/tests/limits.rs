@@ -13,14 +13,12 @@ mod common;
 
 use common::{
     ECHO, Task, TestHost, dial, give_up_after, give_up_in, host, host_with, listen, serve_echo,
-    together,
+    together, world,
 };
 use core::time::Duration;
 use drywire::{connection::OpenError, identity::PeerId, swarm::Config};
-use drywire_engine::{
-    OpenStreamError, Stream,
-    memory::{MemoryRuntime, World},
-};
+use drywire_engine::{OpenStreamError, Runtime as _, Stream};
+use drywire_sim::SimRuntime;
 use std::sync::{Arc, Mutex};
 
 /// Opens that may wait on one connection.
@@ -34,7 +32,7 @@ fn two_streams() -> Config {
 }
 
 /// A server with room for all, and a client with room for two streams on their connection.
-async fn connected(runtime: &MemoryRuntime) -> (TestHost, TestHost, PeerId) {
+async fn connected(runtime: &SimRuntime) -> (TestHost, TestHost, PeerId) {
     let server = host(runtime);
     let address = listen(&server).await;
     serve_echo(runtime, &server, 16);
@@ -51,16 +49,15 @@ async fn take_all(client: &TestHost, peer: PeerId) -> [Stream; 2] {
 /// Fails if nothing but a stream's end ends the wait for room.
 #[test]
 fn an_open_waits_for_room_until_its_deadline() {
-    let world = World::new(1);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(1);
     world
         .block_on(async {
             let (_server, client, peer) = connected(&runtime).await;
             let [one, _other] = take_all(&client, peer).await;
-            let began = world.now();
+            let began = runtime.now();
             let waited = client.open_stream(peer, ECHO).await;
             assert_eq!(waited.map(drop), Err(OpenStreamError::TimedOut));
-            assert_eq!(world.now() - began, Duration::from_secs(4));
+            assert_eq!(runtime.now() - began, Duration::from_secs(4));
             // Two that began at different times give up at different times, unless there is room.
             let room = async {
                 runtime.sleep(Duration::from_secs(5)).await;
@@ -83,8 +80,7 @@ fn an_open_waits_for_room_until_its_deadline() {
 /// Fails if any number of opens may wait, or if one that was dropped keeps its place.
 #[test]
 fn a_bounded_number_of_opens_waits() {
-    let world = World::new(2);
-    let runtime = world.runtime();
+    let (mut world, runtime) = world(2);
     world
         .block_on(async {
             let (_server, client, peer) = connected(&runtime).await;

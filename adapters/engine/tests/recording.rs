@@ -22,9 +22,9 @@ use drywire::{
 };
 use drywire_engine::{
     Host,
-    memory::World,
     recording::{FileRecorder, RecordingError, RecordingFile, ReplayFileError},
 };
+use drywire_sim::World;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -69,12 +69,13 @@ impl Script for Standards {
 
 /// Two hosts, a greeting between them, and some time after it.
 fn meeting(seed: u64, recorder: impl Fn(&str) -> SharedRecorder) {
-    let world = World::new(seed);
+    let mut world = World::new(seed);
+    let runtime = world.add_runtime("machine").unwrap();
     let host = |name: &str, number| {
         let mut config = Config::default();
         config.recorder = Some(recorder(name));
         let seed = Seed::for_tests(number);
-        Host::builder(world.runtime(), Standard::default())
+        Host::builder(runtime.clone(), Standard::default())
             .config(config)
             .keypair(Keypair::ed25519_from_seed(&seed))
             .seed(seed)

@@ -12,7 +12,7 @@
 mod common;
 
 use bytes::Bytes;
-use common::{TestHost, dial, host_with};
+use common::{TestHost, dial, host_with, world_with};
 use core::{
     future::Future,
     net::{IpAddr, SocketAddr},
@@ -28,10 +28,8 @@ use drywire::{
     swarm::{self, Config, Input, Protocol},
     time::{Instant, UnixTime},
 };
-use drywire_engine::{
-    Host, Runtime, Stream,
-    memory::{Conditions, MemoryListener, MemoryPipe, MemoryRuntime, MemoryTimer, World},
-};
+use drywire_engine::{Host, Runtime, Stream};
+use drywire_sim::{Link, SimListener, SimPipe, SimRuntime, SimTimer, World};
 use std::{
     io,
     sync::{Arc, Mutex},
@@ -70,15 +68,15 @@ impl Gate {
 /// A runtime on which the first task, which is the swarm's, runs only as often as it is allowed to.
 #[derive(Clone)]
 struct Starving {
-    runtime: MemoryRuntime,
+    runtime: SimRuntime,
     gate: Arc<Gate>,
     spawned: Arc<AtomicBool>,
 }
 
 impl Runtime for Starving {
-    type Pipe = MemoryPipe;
-    type Listener = MemoryListener;
-    type Timer = MemoryTimer;
+    type Pipe = SimPipe;
+    type Listener = SimListener;
+    type Timer = SimTimer;
 
     fn spawn<F>(&self, task: F)
     where
@@ -109,18 +107,18 @@ impl Runtime for Starving {
         self.runtime.entropy()
     }
 
-    fn timer(&self) -> MemoryTimer {
+    fn timer(&self) -> SimTimer {
         self.runtime.timer()
     }
 
     fn connect(
         &self,
         remote: SocketAddr,
-    ) -> impl Future<Output = io::Result<MemoryPipe>> + Send + 'static {
+    ) -> impl Future<Output = io::Result<SimPipe>> + Send + 'static {
         self.runtime.connect(remote)
     }
 
-    fn listen(&self, local: SocketAddr) -> io::Result<MemoryListener> {
+    fn listen(&self, local: SocketAddr) -> io::Result<SimListener> {
         self.runtime.listen(local)
     }
 
@@ -204,8 +202,7 @@ struct Siege {
 
 impl Siege {
     /// The peer says something on each stream it opens, or nothing.
-    fn new(world: &World, says: &'static [u8]) -> Self {
-        let runtime = world.runtime();
+    fn new((world, runtime): (&mut World, &SimRuntime), says: &'static [u8]) -> Self {
         let gate = Arc::new(Gate::default());
         gate.allow(usize::MAX);
         let starving = Starving {
@@ -218,7 +215,7 @@ impl Siege {
             .config(roomy())
             .start()
             .unwrap();
-        let peer = host_with(&runtime, roomy());
+        let peer = host_with(runtime, roomy());
         let arrives = async {
             let local = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
             let bound = victim.listen(local).await.unwrap().address;
@@ -249,12 +246,12 @@ impl Siege {
     }
 
     /// Runs the swarm once, again and again until it has heard so much; how much it heard each time.
-    fn turns(&self, world: &World, until: usize) -> Vec<usize> {
+    fn turns(&self, world: &mut World, until: usize) -> Vec<usize> {
         let mut turns = Vec::new();
         while self.heard.all() < until {
             let before = self.heard.all();
             self.gate.allow(1);
-            world.run_for(SECOND);
+            world.run_for(SECOND).unwrap();
             turns.push(self.heard.all() - before);
             assert!(turns.len() < 20, "it never hears of all: {turns:?}");
         }
@@ -262,11 +259,9 @@ impl Siege {
     }
 }
 
-fn conditions(seed: u64) -> Conditions {
-    Conditions {
-        shuffle: seed > 0,
-        ..Conditions::default()
-    }
+/// Tasks run in any order, but for one seed.
+fn any_order(seed: u64) -> (World, SimRuntime) {
+    world_with(seed, Link::default(), seed > 0)
 }
 
 /// Each time the swarm is run it hears so many messages of the connection and no more; the others wait, and all come in
@@ -276,13 +271,13 @@ fn conditions(seed: u64) -> Conditions {
 #[test]
 fn messages_on_their_way_to_a_starved_swarm_are_bounded() {
     for seed in 0..10 {
-        let world = World::with_conditions(seed, conditions(seed));
-        let mut siege = Siege::new(&world, b"!");
-        let mut turns = siege.turns(&world, 2 * STREAMS);
+        let (mut world, runtime) = any_order(seed);
+        let mut siege = Siege::new((&mut world, &runtime), b"!");
+        let mut turns = siege.turns(&mut world, 2 * STREAMS);
         // Each stream is reset.
         siege.streams.clear();
-        world.run_for(SECOND);
-        turns.extend(siege.turns(&world, 3 * STREAMS));
+        world.run_for(SECOND).unwrap();
+        turns.extend(siege.turns(&mut world, 3 * STREAMS));
         assert!(
             turns.iter().all(|heard| *heard <= MAX_UNDER_WAY),
             "seed {seed}: {turns:?}"
@@ -303,9 +298,9 @@ fn messages_on_their_way_to_a_starved_swarm_are_bounded() {
 #[test]
 fn a_driver_goes_on_when_the_swarm_has_caught_up() {
     for seed in 0..10 {
-        let world = World::with_conditions(seed, conditions(seed));
-        let siege = Siege::new(&world, b"");
-        let turns = siege.turns(&world, STREAMS);
+        let (mut world, runtime) = any_order(seed);
+        let siege = Siege::new((&mut world, &runtime), b"");
+        let turns = siege.turns(&mut world, STREAMS);
         assert!(turns.len() <= 3, "seed {seed}: {turns:?}");
     }
 }

@@ -10,6 +10,10 @@ use drywire::security;
 pub enum WorldError {
     /// There is no such host in this world.
     UnknownHost(HostId),
+    /// The host of this name runs no node.
+    NoNode(String),
+    /// The node of the host of this name was told not to listen.
+    NoListener(String),
     /// Another host has this name.
     DuplicateName(String),
     /// Another host has this address.
@@ -37,6 +41,8 @@ impl fmt::Display for WorldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownHost(host) => write!(f, "there is no host {host}"),
+            Self::NoNode(name) => write!(f, "{name} runs no node"),
+            Self::NoListener(name) => write!(f, "{name} does not listen"),
             Self::DuplicateName(name) => write!(f, "two hosts are called {name:?}"),
             Self::DuplicateAddress(address) => write!(f, "two hosts have the address {address}"),
             Self::BadRate { name, value } => write!(f, "{name} cannot be {value}"),

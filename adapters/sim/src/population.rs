@@ -204,10 +204,12 @@ impl Population {
         let mut chance = world.draws("population");
         let mut hosts = Vec::with_capacity(config.nodes);
         for number in 0..config.nodes {
-            let mut echo = EchoConfig::default();
-            echo.every = config.echo_every;
-            echo.lengths.clone_from(&config.echo_lengths);
-            echo.keep_alive = true;
+            let echo = EchoConfig {
+                every: config.echo_every,
+                lengths: config.echo_lengths.clone(),
+                keep_alive: true,
+                ..EchoConfig::default()
+            };
             let mut builder = HostBuilder::standard(format!("h{number}"));
             if config.plaintext {
                 builder = builder.plaintext();
@@ -362,10 +364,10 @@ fn leave_later(world: &mut World, host: HostId, after: Duration, churn: Churn, c
     let mut chance = chance;
     world.after(after, move |world| {
         // The host is one of this world, so it can crash.
-        let _ = world.crash(host, chance.happens(churn.silent));
+        let _ = world.go_down(host, chance.happens(churn.silent));
         let away = churn.away(&mut chance);
         world.after(away, move |world| {
-            if let Err(error) = world.restart(host, chance.happens(churn.anew)) {
+            if let Err(error) = world.come_up(host, chance.happens(churn.anew)) {
                 let what = format!("cannot start again: {error}");
                 world.moment(Some(host), Moment::Failed { what });
                 return;

@@ -1,12 +1,13 @@
 //! Counts of what happened in a world.
 
 use crate::fault::FaultCounts;
+use core::fmt;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Times, for their percentiles. Kept in microseconds with three digits, up to an hour.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Latencies {
     /// `None` until the first time: most of a histogram's memory is taken at once.
     histogram: Option<Histogram<u32>>,
@@ -62,6 +63,16 @@ impl Latencies {
     }
 }
 
+impl fmt::Debug for Latencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Latencies")
+            .field("count", &self.count())
+            .field("p50", &self.quantile(0.5))
+            .field("p99", &self.quantile(0.99))
+            .finish()
+    }
+}
+
 impl Default for Latencies {
     fn default() -> Self {
         Self::new()
@@ -104,7 +115,7 @@ pub struct Statistics {
 
 impl Statistics {
     /// Counts an error by the name of its variant, and that of the reason inside, if there is one.
-    pub(crate) fn error(&mut self, of: &str, error: &impl core::fmt::Debug) {
+    pub(crate) fn error(&mut self, of: &str, error: &impl fmt::Debug) {
         let text = format!("{error:?}");
         let name = text
             .split(['"', '[', ' '])

@@ -1,9 +1,15 @@
 //! What happened, as a hash for comparing runs and as lines for people.
 
-use core::fmt::{self, Write};
-use drywire::time::Instant;
+use core::fmt;
+use drywire::{
+    recording::{Machine, Recorder, SharedRecorder},
+    time::Instant,
+};
 use sha2::{Digest, Sha256};
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 /// Bytes gathered before they are hashed.
 const BLOCK: usize = 16 * 1024;
@@ -32,11 +38,62 @@ impl fmt::Debug for TraceHash {
     }
 }
 
+/// The hash as it grows. Machines write to it themselves, as their recorder.
+#[derive(Debug, Default)]
+struct Tape {
+    hash: Sha256,
+    block: Vec<u8>,
+}
+
+impl Tape {
+    fn add(&mut self, host: u32, kind: u8, number: u64, bytes: &[u8]) {
+        let [a, b, c, d] = host.to_le_bytes();
+        self.block.extend_from_slice(&[a, b, c, d, kind]);
+        let numbers = u128::from(number) | u128::from(bytes.len() as u64) << 64;
+        self.block.extend_from_slice(&numbers.to_le_bytes());
+        self.block.extend_from_slice(bytes);
+        if self.block.len() >= BLOCK {
+            self.hash.update(&self.block);
+            self.block.clear();
+        }
+    }
+}
+
+/// Writes the entries of a host's machines to the hash, and passes them on.
+struct HostTape {
+    host: u32,
+    tape: Arc<Mutex<Tape>>,
+    next: Option<SharedRecorder>,
+}
+
+impl Recorder for HostTape {
+    fn record(&self, machine: Machine, entry: &[u8]) {
+        let (kind, number) = match machine {
+            Machine::Swarm => (kind::SWARM, 0),
+            Machine::Connection(id) => (kind::CONNECTION, id.number()),
+        };
+        lock(&self.tape).add(self.host, kind, number, entry);
+        if let Some(next) = &self.next {
+            next.record(machine, entry);
+        }
+    }
+}
+
+/// What the hash tells apart.
+pub(crate) mod kind {
+    pub(super) const SWARM: u8 = 0;
+    pub(super) const CONNECTION: u8 = 1;
+    pub(crate) const READ: u8 = 2;
+    pub(crate) const WRITE: u8 = 3;
+    pub(crate) const LOST: u8 = 4;
+    pub(crate) const WAKE: u8 = 5;
+    pub(crate) const TASK: u8 = 6;
+}
+
 /// Gathers the hash and the last lines.
 #[derive(Debug)]
 pub(crate) struct Trace {
-    hash: Sha256,
-    block: Vec<u8>,
+    tape: Arc<Mutex<Tape>>,
     lines: VecDeque<(Instant, String)>,
     /// How many lines to keep.
     keep: usize,
@@ -45,8 +102,7 @@ pub(crate) struct Trace {
 impl Trace {
     pub(crate) fn new(keep: usize) -> Self {
         Self {
-            hash: Sha256::new(),
-            block: Vec::with_capacity(2 * BLOCK),
+            tape: Arc::default(),
             lines: VecDeque::new(),
             keep,
         }
@@ -58,44 +114,21 @@ impl Trace {
     }
 
     /// Adds to the hash: at this time, this host, this kind of thing, these bytes.
-    pub(crate) fn hash(&mut self, now: Instant, host: u32, kind: u8, bytes: &[u8]) {
-        self.head(now, host, kind, bytes.len() as u64);
-        self.block.extend_from_slice(bytes);
-        self.flush();
+    pub(crate) fn hash(&self, now: Instant, host: u32, kind: u8, bytes: &[u8]) {
+        lock(&self.tape).add(host, kind, now.as_nanos(), bytes);
     }
 
-    /// The same for what has no bytes but a debug form.
-    pub(crate) fn hash_debug(
-        &mut self,
-        now: Instant,
-        host: u32,
-        kind: u8,
-        value: &impl fmt::Debug,
-    ) {
-        self.head(now, host, kind, u64::MAX);
-        // Writing to memory does not fail.
-        let _ = write!(Text(&mut self.block), "{value:?}");
-        self.flush();
-    }
-
-    fn head(&mut self, now: Instant, host: u32, kind: u8, length: u64) {
-        self.block.extend_from_slice(&now.as_nanos().to_le_bytes());
-        self.block.extend_from_slice(&host.to_le_bytes());
-        self.block.push(kind);
-        self.block.extend_from_slice(&length.to_le_bytes());
-    }
-
-    fn flush(&mut self) {
-        if self.block.len() >= BLOCK {
-            self.hash.update(&self.block);
-            self.block.clear();
-        }
+    /// The recorder of a host's machines: all they are given and give goes into the hash, and to `next`.
+    pub(crate) fn recorder(&self, host: u32, next: Option<SharedRecorder>) -> SharedRecorder {
+        let tape = self.tape.clone();
+        SharedRecorder::new(HostTape { host, tape, next })
     }
 
     /// The hash so far.
     pub(crate) fn value(&self) -> TraceHash {
-        let mut hash = self.hash.clone();
-        hash.update(&self.block);
+        let tape = lock(&self.tape);
+        let mut hash = tape.hash.clone();
+        hash.update(&tape.block);
         TraceHash(hash.finalize().into())
     }
 
@@ -115,11 +148,8 @@ impl Trace {
     }
 }
 
-struct Text<'a>(&'a mut Vec<u8>);
-
-impl Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
+/// A panic elsewhere leaves the hash as good as it was.
+fn lock(tape: &Mutex<Tape>) -> MutexGuard<'_, Tape> {
+    tape.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -16,6 +16,8 @@ pub struct Violation {
     pub message: String,
     /// Where, if it concerns one host.
     pub host: Option<HostId>,
+    /// The name of that host; empty if there is none.
+    pub name: String,
     /// When.
     pub at: Instant,
     /// After how many steps.
@@ -32,8 +34,8 @@ impl fmt::Display for Violation {
             writeln!(f, "    {line}")?;
         }
         write!(f, "{}", self.invariant)?;
-        if let Some(host) = self.host {
-            write!(f, " at host {host}")?;
+        if self.host.is_some() {
+            write!(f, " at {}", self.name)?;
         }
         write!(
             f,

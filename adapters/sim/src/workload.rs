@@ -127,27 +127,32 @@ pub struct Echo {
     timeouts: VecDeque<(Instant, (ConnectionId, StreamId))>,
 }
 
-/// The byte of a call at a position.
-const fn byte_at(nonce: [u8; 8], at: usize) -> u8 {
-    if at < 8 {
-        return nonce[at];
+/// Eight bytes of a call: the nonce first, then a different sequence for each nonce, of no short period.
+fn word_at(nonce: [u8; 8], index: usize) -> [u8; 8] {
+    if index == 0 {
+        return nonce;
     }
-    // A different sequence for each nonce, of no short period.
-    let word =
-        u64::from_le_bytes(nonce).wrapping_add((at as u64 / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let step = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = u64::from_le_bytes(nonce).wrapping_add(step);
     let mixed = (word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed.to_le_bytes()[at % 8]
+    mixed.to_le_bytes()
 }
 
+/// The bytes of a call from a position on.
 fn bytes_from(nonce: [u8; 8], from: usize, count: usize) -> Vec<u8> {
-    (from..from + count).map(|at| byte_at(nonce, at)).collect()
+    let (first, skip) = (from / 8, from % 8);
+    let words = (skip + count).div_ceil(8);
+    let mut bytes = Vec::with_capacity(words * 8);
+    for index in first..first + words {
+        bytes.extend_from_slice(&word_at(nonce, index));
+    }
+    bytes.drain(..skip);
+    bytes.truncate(count);
+    bytes
 }
 
 fn matches(nonce: [u8; 8], from: usize, bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .enumerate()
-        .all(|(index, byte)| *byte == byte_at(nonce, from + index))
+    bytes_from(nonce, from, bytes.len()) == bytes
 }
 
 impl Echo {
@@ -225,15 +230,20 @@ impl Echo {
     }
 
     fn call_any<P: Protocol>(&mut self, host: &mut HostContext<'_, P>) {
-        let connections = host.connections();
         let length = host.chance.pick(&self.config.lengths).copied().unwrap_or(0);
-        if let Some((connection, _)) = host.chance.pick(&connections).copied() {
+        let swarm = host.node.swarm();
+        let which = host.chance.index(swarm.connected().count());
+        let connection = swarm
+            .connected()
+            .nth(which)
+            .map(|(connection, _)| connection);
+        if let Some(connection) = connection {
             self.call(host, connection, length);
         }
     }
 
     fn dial_any<P: Protocol>(&mut self, host: &mut HostContext<'_, P>) {
-        if host.node.swarm().connections().count() >= self.config.connections {
+        if host.node.swarm().connected().count() >= self.config.connections {
             return;
         }
         if let Some(target) = host.chance.pick(&self.config.targets).cloned() {
@@ -524,7 +534,9 @@ impl<P: Protocol> Application<P> for Echo {
         }
         if self.next_call.is_some_and(|at| at <= now) {
             self.next_call = self.config.every.map(|every| now + every);
-            self.call_any(host);
+            if self.next_call.is_some() {
+                self.call_any(host);
+            }
         }
         if self.next_dial.is_some_and(|at| at <= now) {
             self.next_dial = (self.config.connections > 0).then(|| now + Duration::from_secs(1));

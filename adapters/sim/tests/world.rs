@@ -4,12 +4,22 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::arithmetic_side_effects
+    clippy::arithmetic_side_effects,
+    clippy::std_instead_of_alloc
 )]
 
-use drywire::{node::NodeEvent, protocol::StandardEvent, swarm::Event};
+use core::{cell::Cell, net::Ipv4Addr, time::Duration};
+use drywire::{
+    node::NodeEvent,
+    protocol::StandardEvent,
+    swarm::{DialOptions, Event},
+};
 use drywire_sim::{HostBuilder, Link, TraceHash, World, WorldError};
-use std::time::Duration;
+use std::rc::Rc;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
 
 fn two(seed: u64, link: Link) -> (World, TraceHash) {
     let mut world = World::new(seed);
@@ -70,7 +80,7 @@ fn a_world_that_cannot_be_built_says_why() {
     let stranger = World::new(2).add(HostBuilder::standard("x")).unwrap();
     let mut empty = World::new(3);
     assert_eq!(
-        empty.crash(stranger, false).unwrap_err(),
+        empty.crash(stranger).unwrap_err(),
         WorldError::UnknownHost(stranger.id())
     );
 }
@@ -88,14 +98,19 @@ fn a_crashed_host_is_missed_and_comes_back() {
                     .are_connected(alice, bob))
                 .unwrap()
         );
-        world.crash(bob, silently).unwrap();
+        let down = if silently {
+            world.lose_power(bob)
+        } else {
+            world.crash(bob)
+        };
+        down.unwrap();
         world.run_for(Duration::from_secs(1)).unwrap();
-        assert_eq!(world.has_connection(alice.id(), bob.id()), silently);
+        assert_eq!(world.has_connection(alice, bob), silently);
         let noticed = world.run_until(Duration::from_secs(120), |world| {
-            !world.has_connection(alice.id(), bob.id())
+            !world.has_connection(alice, bob)
         });
         assert!(noticed.unwrap(), "keep-alive finds out");
-        world.restart(bob, false).unwrap();
+        world.restart(bob).unwrap();
         world.run_for(Duration::from_secs(600)).unwrap();
         world.dial(alice, bob).unwrap();
         assert!(
@@ -104,5 +119,127 @@ fn a_crashed_host_is_missed_and_comes_back() {
                     .are_connected(alice, bob))
                 .unwrap()
         );
+    }
+}
+
+#[test]
+fn what_is_waited_for_in_vain_is_told_with_what_came_instead() {
+    let mut world = World::new(1);
+    let alice = world.add(HostBuilder::standard("alice")).unwrap();
+    let bob = world.add(HostBuilder::standard("bob")).unwrap();
+    let closed = |event: &NodeEvent<StandardEvent>| {
+        matches!(event, NodeEvent::Swarm(Event::ConnectionClosed { .. })).then_some(())
+    };
+    world.dial(alice, bob).unwrap();
+    let begun = world.now();
+    let error = world.wait_for(bob, secs(5), closed).unwrap_err();
+    assert_eq!(world.now(), begun + secs(5));
+    assert!(
+        error.to_string().contains("ConnectionEstablished"),
+        "{error}"
+    );
+    assert!(world.events(bob).is_empty(), "they were taken out");
+    world.crash(alice).unwrap();
+    world.wait_for(bob, secs(5), closed).unwrap();
+    assert!(
+        world.now() < begun + secs(6),
+        "it waits no longer than it must"
+    );
+    // What was found was taken out, and what a host collected before it went down can still be waited for.
+    assert!(world.wait_for(bob, secs(5), closed).is_err());
+    let dialed = |event: &NodeEvent<StandardEvent>| {
+        matches!(event, NodeEvent::Swarm(Event::Dialed { .. })).then_some(())
+    };
+    world.wait_for(alice, Duration::ZERO, dialed).unwrap();
+
+    world.isolate([alice]);
+    world.restart(alice).unwrap();
+    let error = world.connect(alice, bob).unwrap_err().to_string();
+    assert!(
+        error.contains("alice and bob did not connect within 60s"),
+        "{error}"
+    );
+    assert!(error.contains("alice connects to"), "{error}");
+}
+
+#[test]
+fn a_script_that_cannot_be_carried_out_ends_the_run() {
+    let mut world = World::new(1);
+    let alice = world.add(HostBuilder::standard("alice")).unwrap();
+    let deaf = world
+        .add(HostBuilder::standard("deaf").dial_only())
+        .unwrap();
+    let bare = world.add_runtime("bare").unwrap().host();
+    world.after(secs(1), move |world| world.crash(alice));
+    world.after(secs(2), move |world| world.dial(deaf, alice));
+    world.after(secs(3), move |world| world.isolate([deaf]));
+    world.run_for(secs(4)).unwrap();
+    for (to, why) in [
+        (deaf.id(), "deaf does not listen"),
+        (bare, "bare runs no node"),
+    ] {
+        assert_eq!(world.address(to).unwrap_err().to_string(), why);
+    }
+    world.after(secs(1), move |world| world.dial(deaf, bare));
+    let violation = world.run_for(secs(2)).unwrap_err();
+    assert_eq!(violation.message, "bare runs no node");
+    assert_eq!(violation.at, world.now());
+    assert!(world.run_for(secs(1)).is_err(), "it stays over");
+}
+
+#[test]
+fn invariants_of_ones_own_are_checked_after_every_step_or_now_and_then() {
+    let steps = |every: u64| {
+        let mut world = World::new(1);
+        world.check_every(every);
+        let checked = Rc::new(Cell::new(0));
+        let count = checked.clone();
+        world.add_invariant("counted", move |_| {
+            count.set(count.get() + 1);
+            Ok(())
+        });
+        let alice = world.add(HostBuilder::standard("alice")).unwrap();
+        let bob = world.add(HostBuilder::standard("bob")).unwrap();
+        world.dial(alice, bob).unwrap();
+        world.run_for(secs(60)).unwrap();
+        (world.steps(), checked.get())
+    };
+    let (all, checked) = steps(1);
+    assert_eq!(checked, all);
+    let (all, checked) = steps(10);
+    assert_eq!(checked, all / 10);
+    assert_eq!(steps(0).1, 0);
+
+    let mut world = World::new(1);
+    world.add_invariant("never", |world| match world.elapsed() {
+        time if time < secs(3) => Ok(()),
+        _ => Err("too late".into()),
+    });
+    world.add_invariant("never either", |_| Ok(()));
+    world.after(secs(2), |_| ());
+    world.after(secs(3), |_| ());
+    world.after(secs(4), |_| ());
+    let violation = world.run_for(secs(10)).unwrap_err();
+    assert_eq!((violation.invariant, world.elapsed()), ("never", secs(3)));
+}
+
+#[test]
+fn names_of_hosts_resolve() {
+    let mut world = World::new(1);
+    let alice = world.add(HostBuilder::standard("alice")).unwrap();
+    world.set_name("carol", vec![Ipv4Addr::new(10, 0, 0, 9).into()]);
+    for (name, ip) in [("bob", None), ("carol", Some(Ipv4Addr::new(10, 0, 0, 7)))] {
+        let mut builder = HostBuilder::standard(name);
+        if let Some(ip) = ip {
+            builder = builder.address(ip.into());
+        }
+        let host = world.add(builder).unwrap();
+        let address = format!("/dns4/{name}/tcp/4001").parse().unwrap();
+        world
+            .dial_with(alice, DialOptions::address(address))
+            .unwrap();
+        world.run_for(secs(5)).unwrap();
+        // What was said about a name before goes before.
+        assert_eq!(world.are_connected(alice, host), ip.is_none());
     }
 }

@@ -316,6 +316,9 @@ impl Connections {
 
     /// The next message to any connection; the connections take turns.
     pub(super) fn pop_message(&mut self) -> Option<(ConnectionId, ToConnectionMessage)> {
+        if self.ready.is_empty() {
+            return None;
+        }
         let after = self.served.map_or(Bound::Unbounded, Bound::Excluded);
         let id = *self
             .ready

@@ -652,7 +652,14 @@ impl<P: Protocol> Swarm<P> {
     /// The peers with a connection that is up, in the order of their ids.
     #[must_use]
     pub fn connected_peers(&self) -> BTreeSet<PeerId> {
-        self.connections().map(|info| info.peer).collect()
+        self.connected().map(|(_, peer)| peer).collect()
+    }
+
+    /// The connections that are up, with whom they lead to; in the order of their ids. Costs less than
+    /// [`connections`](Self::connections).
+    pub fn connected(&self) -> impl Iterator<Item = (ConnectionId, PeerId)> {
+        let entries = self.state.connections.iter();
+        entries.filter_map(|(id, entry)| Some((id, entry.peer()?)))
     }
 
     /// Whether a peer has a connection that is up.

@@ -184,7 +184,6 @@ impl Summary {
                 format!("{} per node, {} in all", volume(each), volume(all)),
             );
         }
-        table.row("seed", self.seed.to_string());
         table.row("trace hash", self.hash.clone());
         table.0
     }

@@ -5,18 +5,20 @@
 //!
 //! ```
 //! use drywire::{protocol::Standard, recording::Script, swarm::{Config, DialOptions}};
-//! use drywire_engine::{Host, memory::World, recording::{FileRecorder, RecordingFile}};
+//! use drywire_engine::{Host, recording::{FileRecorder, RecordingFile}};
+//! use drywire_sim::World;
 //!
 //! # let directory = std::env::temp_dir().join(format!("drywire-doc-{}", std::process::id()));
 //! # std::fs::create_dir_all(&directory)?;
 //! let path = directory.join("two-hosts.recording");
 //! # let _ = std::fs::remove_file(&path);
 //! let recorder = FileRecorder::create(&path)?;
-//! let world = World::new(1);
+//! let mut world = World::new(1);
+//! let runtime = world.add_runtime("machine")?;
 //! let host = |name| {
 //!     let mut config = Config::default();
 //!     config.recorder = Some(recorder.host(name));
-//!     Host::builder(world.runtime(), Standard::default()).config(config).start()
+//!     Host::builder(runtime.clone(), Standard::default()).config(config).start()
 //! };
 //! let (server, client) = (host("server")?, host("client")?);
 //! world.block_on(async {

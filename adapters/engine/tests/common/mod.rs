@@ -17,8 +17,12 @@ use drywire::{
     swarm::{self, Config, DialOptions, Input, Protocol},
     time::Instant,
 };
-use drywire_engine::{Host, Runtime, Stream, memory::MemoryRuntime};
-use std::sync::{Arc, Mutex};
+use drywire_engine::{Host, Runtime, Stream};
+use drywire_sim::{Link, SimRuntime, World};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
 pub(crate) const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
 
@@ -47,13 +51,44 @@ impl Protocol for Nothing {
     }
 }
 
+/// A world with a runtime, on which all hosts of a test are; they are 1 ms apart.
+pub(crate) fn world(seed: u64) -> (World, SimRuntime) {
+    world_with(seed, Link::default(), false)
+}
+
+/// The same with a link between the hosts, and with tasks run in any order or as they were woken.
+pub(crate) fn world_with(seed: u64, link: Link, shuffle: bool) -> (World, SimRuntime) {
+    let mut world = World::new(seed);
+    world.shuffle_tasks(shuffle);
+    let runtime = world.add_runtime("machine").unwrap();
+    world
+        .set_link(runtime.host(), runtime.host(), link)
+        .unwrap();
+    (world, runtime)
+}
+
+/// Resets every pipe that was accepted there.
+pub(crate) fn cut(runtime: &SimRuntime, listener: &Multiaddr) {
+    let (ip, port, _) = listener.socket_addr().unwrap();
+    let listener = SocketAddr::new(ip, port);
+    runtime.with_network(|network, now| {
+        let ends: Vec<_> = network.ends_of(runtime.host()).collect();
+        for end in ends {
+            let addresses = network.endpoint_addresses(end);
+            if addresses.is_some_and(|(local, _)| local == listener) {
+                network.reset(now, end);
+            }
+        }
+    });
+}
+
 pub(crate) type TestHost = Host<Nothing>;
 
-pub(crate) fn host(runtime: &MemoryRuntime) -> TestHost {
+pub(crate) fn host(runtime: &SimRuntime) -> TestHost {
     host_with(runtime, Config::default())
 }
 
-pub(crate) fn host_with(runtime: &MemoryRuntime, config: Config) -> TestHost {
+pub(crate) fn host_with(runtime: &SimRuntime, config: Config) -> TestHost {
     Host::builder(runtime.clone(), Nothing::default())
         .config(config)
         .start()
@@ -70,7 +105,7 @@ pub(crate) async fn listen(host: &TestHost) -> Multiaddr {
 
 /// A server that echoes, a client, and the connection between them.
 pub(crate) async fn pair(
-    runtime: &MemoryRuntime,
+    runtime: &SimRuntime,
     config: Config,
 ) -> (TestHost, TestHost, PeerId, Multiaddr) {
     let server = host_with(runtime, config.clone());
@@ -89,7 +124,7 @@ pub(crate) async fn dial(client: &TestHost, address: &Multiaddr) -> (PeerId, Con
     (dialed.peer, dialed.connection)
 }
 
-pub(crate) fn serve_echo(runtime: &MemoryRuntime, host: &TestHost, capacity: usize) {
+pub(crate) fn serve_echo(runtime: &SimRuntime, host: &TestHost, capacity: usize) {
     let options = drywire_engine::AcceptOptions::new(capacity).max_streams(4096);
     let mut incoming = host.accept_with(ECHO, options).unwrap();
     let runtime = runtime.clone();
@@ -164,7 +199,7 @@ pub(crate) async fn together(mut futures: Vec<Task<'_>>) {
 }
 
 /// Waits for all, each in a task of its own.
-pub(crate) async fn all(runtime: &MemoryRuntime, futures: Vec<Task<'static>>) {
+pub(crate) async fn all(runtime: &SimRuntime, futures: Vec<Task<'static>>) {
     let left = Arc::new((AtomicUsize::new(futures.len()), Mutex::new(None::<Waker>)));
     for future in futures {
         let left = left.clone();
@@ -208,7 +243,7 @@ pub(crate) async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<
 
 /// Drops `future` when so much time has passed.
 pub(crate) async fn give_up_in<F: Future>(
-    runtime: &MemoryRuntime,
+    runtime: &SimRuntime,
     time: Duration,
     future: F,
 ) -> Option<F::Output> {

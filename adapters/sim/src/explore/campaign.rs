@@ -1,6 +1,6 @@
 //! Many seeds, and what they met.
 
-use super::{Failure, Plan, Report};
+use super::{Echoes, Failure, Plan, Report, Scenario};
 use crate::fault::{Fault, FaultCounts};
 use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -85,8 +85,19 @@ impl Campaign {
         self
     }
 
-    /// Runs them. Stops soon after `failures` of them have failed. `progress` is told how many are done.
+    /// Runs them with hosts of the standard protocols that call each other. Stops soon after `failures` of them have failed.
+    /// `progress` is told how many are done.
     pub fn run(&self, failures: usize, progress: impl Fn(u64) + Sync) -> Summary {
+        self.run_scenario(failures, Echoes::default, progress)
+    }
+
+    /// The same with hosts of your own: each run has a scenario that `make` makes for it.
+    pub fn run_scenario<S: Scenario>(
+        &self,
+        failures: usize,
+        make: impl Fn() -> S + Sync,
+        progress: impl Fn(u64) + Sync,
+    ) -> Summary {
         let next = AtomicU64::new(self.seeds.start);
         let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let results: Mutex<BTreeMap<u64, Result<Report, Box<Failure>>>> = Mutex::default();
@@ -98,7 +109,7 @@ impl Campaign {
                         if seed >= self.seeds.end {
                             return;
                         }
-                        let result = (self.plan)(seed).run();
+                        let result = (self.plan)(seed).run_scenario(&mut make());
                         let mut results = results
                             .lock()
                             .unwrap_or_else(|poisoned| poisoned.into_inner());

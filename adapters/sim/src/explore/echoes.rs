@@ -20,8 +20,9 @@ use drywire::{
 const MEET: Duration = Duration::from_secs(180);
 /// Within this time a call over a healthy connection is answered.
 const ANSWER: Duration = Duration::from_secs(10);
-/// Within this time a silent peer's connection is gone: three unanswered pings with their pauses, then closing.
-const HALF_OPEN: Duration = Duration::from_secs(110);
+/// Within this time a silent peer's connection is gone: three unanswered pings with their pauses, then closing; and more,
+/// because a ping waits for a free stream where few are allowed.
+const HALF_OPEN: Duration = Duration::from_secs(150);
 /// Calls made in the calm, in bytes: a small one, and one that needs more than one window each way.
 const CALM_CALLS: [usize; 2] = [1_024, 700_000];
 
@@ -57,6 +58,7 @@ impl Echoes {
 
     fn host(&mut self, world: &mut World, plan: &Plan, number: usize) -> Result<(), WorldError> {
         let mut config = Config::default();
+        let mut keep_alive = plan.keep_alive;
         let slow = plan.troubles.iter().find_map(|trouble| match trouble {
             Trouble::SlowReaders { bytes } => Some(*bytes),
             _ => None,
@@ -67,14 +69,17 @@ impl Echoes {
             config.limits.pending = 2;
             config.limits.per_peer = 1;
             config.connection.max_streams = 4;
+            // Connections that are kept for ever would keep others out for ever.
+            keep_alive = false;
         }
-        let mut echo = EchoConfig::default();
-        echo.every = Some(Duration::from_millis(plan.call_every_ms.max(1)));
-        echo.lengths.clone_from(&plan.lengths);
-        echo.connections = plan.connections;
-        echo.slow_reader = slow;
-        // A few hosts serve as the many would: the others keep what they have open.
-        echo.keep_alive = plan.keep_alive;
+        let echo = EchoConfig {
+            every: Some(Duration::from_millis(plan.call_every_ms.max(1))),
+            lengths: plan.lengths.clone(),
+            connections: plan.connections,
+            slow_reader: slow,
+            keep_alive: plan.keep_alive,
+            ..EchoConfig::default()
+        };
         let mut builder = HostBuilder::standard(format!("h{number}"))
             .application(Echo::new(echo))
             .config(config)

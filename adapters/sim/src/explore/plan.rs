@@ -200,6 +200,16 @@ impl Plan {
     /// A test that runs the plan and fails as it does, to be pasted into a file.
     #[must_use]
     pub fn to_test(&self, name: &str) -> String {
+        self.test_that(name, "run()")
+    }
+
+    /// The same for a scenario of your own, made by this expression: `"Counters::default()"`.
+    #[must_use]
+    pub fn to_scenario_test(&self, name: &str, scenario: &str) -> String {
+        self.test_that(name, &format!("run_scenario(&mut {scenario})"))
+    }
+
+    fn test_that(&self, name: &str, runs: &str) -> String {
         let name: String = name
             .chars()
             .map(|c| {
@@ -212,7 +222,7 @@ impl Plan {
             .collect();
         format!(
             "#[test]\nfn {name}() {{\n    #[allow(unused_imports)]\n    use drywire_sim::explore::{{Plan, Trouble}};\n\n    \
-             let plan = {};\n    if let Err(failure) = plan.run() {{\n        panic!(\"{{failure}}\");\n    }}\n}}\n",
+             let plan = {};\n    if let Err(failure) = plan.{runs} {{\n        panic!(\"{{failure}}\");\n    }}\n}}\n",
             self.to_source()
         )
     }

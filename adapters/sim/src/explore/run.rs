@@ -130,7 +130,7 @@ fn calm_down(world: &mut World) -> Result<(), Box<Violation>> {
     let hosts: Vec<HostId> = world.hosts().collect();
     for host in hosts {
         let healed = world
-            .restart(host, false)
+            .restart(host)
             .and_then(|()| world.make_timers_late(host, 0.0, Duration::ZERO));
         healed.map_err(|error| world.fail(Some(host), "hosts start again", error.to_string()))?;
         world.network().restart(host);

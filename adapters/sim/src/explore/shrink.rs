@@ -19,11 +19,20 @@ impl Shrunk {
     /// A test that fails as the plan does.
     #[must_use]
     pub fn to_test(&self) -> String {
-        let name = format!(
-            "seed_{}_{}",
-            self.failure.plan.seed, self.failure.violation.invariant
-        );
-        self.failure.plan.to_test(&name)
+        self.failure.plan.to_test(&self.name())
+    }
+
+    /// The same for a scenario of your own, made by this expression: `"Counters::default()"`.
+    #[must_use]
+    pub fn to_scenario_test(&self, scenario: &str) -> String {
+        self.failure.plan.to_scenario_test(&self.name(), scenario)
+    }
+
+    fn name(&self) -> String {
+        let Failure {
+            plan, violation, ..
+        } = &self.failure;
+        format!("seed_{}_{}", plan.seed, violation.invariant)
     }
 }
 

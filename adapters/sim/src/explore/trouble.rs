@@ -519,7 +519,7 @@ fn swizzle_clog(world: &mut World, chance: &mut Chance, longest_ms: u64) {
 }
 
 fn fall(world: &mut World, chance: &mut Chance, host: HostId, longest_ms: u64, silently: bool) {
-    if !world.network().is_up(host) || world.crash(host, silently).is_err() {
+    if !world.network().is_up(host) || world.go_down(host, silently).is_err() {
         return;
     }
     let (time, anew) = (
@@ -527,6 +527,6 @@ fn fall(world: &mut World, chance: &mut Chance, host: HostId, longest_ms: u64, s
         chance.happens(0.3),
     );
     world.after(time, move |world| {
-        let _ = world.restart(host, anew);
+        let _ = world.come_up(host, anew);
     });
 }

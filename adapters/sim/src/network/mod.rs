@@ -535,6 +535,17 @@ impl Network {
         self.bytes
     }
 
+    /// Bytes that a host has written to pipes that are still there.
+    #[must_use]
+    pub fn written_by(&self, host: HostId) -> u64 {
+        let pipes = self
+            .pipes
+            .iter()
+            .flat_map(|(_, pipe)| pipe.ends.iter().zip(&pipe.directions));
+        let of = pipes.filter(|(end, _)| end.host == host);
+        of.map(|(_, direction)| direction.written).sum()
+    }
+
     /// Pipes of which at least one end is open.
     #[must_use]
     pub fn pipe_count(&self) -> usize {

@@ -68,7 +68,7 @@ pub(super) struct Direction {
     /// Everything written from now on is lost without a word.
     pub(super) silenced: bool,
     /// Bytes written so far, and where to cut them.
-    written: u64,
+    pub(super) written: u64,
     cut: Option<(u64, Cut)>,
     /// The packet before was lost.
     in_burst: bool,

@@ -185,6 +185,35 @@ impl SimPipe {
         self.end
     }
 
+    /// Reads what has arrived, and waits for something if there is nothing: at most as much as `buf` has room for, or one
+    /// byte; 0 means the peer finished. For raw sockets of your own, such as a peer that breaks the rules.
+    ///
+    /// # Errors
+    /// As the operating system would say: the pipe was reset, timed out, and so on.
+    pub async fn read(&mut self, buf: &mut BytesMut) -> io::Result<usize> {
+        core::future::poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// Writes all of `data`.
+    ///
+    /// # Errors
+    /// As the operating system would say: the pipe was reset, timed out, and so on.
+    pub async fn write_all(&mut self, mut data: &[u8]) -> io::Result<()> {
+        while !data.is_empty() {
+            let count = core::future::poll_fn(|cx| self.poll_write(cx, data)).await?;
+            data = data.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Finishes this direction; the other one stays open.
+    ///
+    /// # Errors
+    /// As the operating system would say.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        core::future::poll_fn(|cx| self.poll_shutdown(cx)).await
+    }
+
     fn wait_to_read(&self, shared: &Shared, cx: &Context<'_>) {
         shared.wakers().readers.insert(self.end, cx.waker().clone());
     }

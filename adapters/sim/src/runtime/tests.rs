@@ -301,7 +301,7 @@ fn a_crash_drops_tasks_and_sockets_and_a_new_life_begins_with_none() {
         });
         world.run_for(secs(10)).unwrap();
         assert_eq!((world.tasks(), world.tasks_of(far.host())), (4, 3));
-        world.crash(far.host(), silently).unwrap();
+        world.go_down(far.host(), silently).unwrap();
         assert_eq!((world.tasks(), world.tasks_of(far.host())), (1, 0));
         assert_eq!(held.load(Ordering::Relaxed), 1);
         assert!(world.runtime(far.host()).is_err());
@@ -311,7 +311,7 @@ fn a_crash_drops_tasks_and_sockets_and_a_new_life_begins_with_none() {
         if !silently {
             assert_eq!(world.block_on(read_all(&mut here)).unwrap().unwrap(), b"");
         }
-        world.restart(far.host(), false).unwrap();
+        world.restart(far.host()).unwrap();
         let dead = far.listen(at(&near, 9)).unwrap_err();
         assert_eq!(dead.kind(), io::ErrorKind::NotConnected);
         let dead = world.block_on(far.connect(at(&near, 9))).unwrap();
@@ -497,4 +497,21 @@ fn entropy_follows_from_the_seed_and_never_comes_twice() {
     let all: std::collections::BTreeSet<_> =
         [draw(1), draw(2)].into_iter().flatten().flatten().collect();
     assert_eq!(all.len(), 8);
+}
+
+#[test]
+fn the_hash_covers_what_tasks_read_and_write() {
+    let hash = |data: &'static [u8]| {
+        let mut world = World::new(1);
+        let [near, far] = ["near", "far"].map(|name| world.add_runtime(name).unwrap());
+        let (mut here, mut there) = world.block_on(pipe(&near, &far)).unwrap();
+        world.block_on(write_all(&mut here, data)).unwrap().unwrap();
+        let read = world.block_on(read_all(&mut there)).unwrap().unwrap();
+        assert_eq!(read, data);
+        let lines = world.trace();
+        assert!(lines.iter().any(|line| line.contains("Write: 5 bytes")));
+        world.trace_hash()
+    };
+    assert_eq!(hash(b"hello"), hash(b"hello"));
+    assert_ne!(hash(b"hello"), hash(b"hallo"));
 }

@@ -97,8 +97,10 @@ impl Gathered {
                 match moment {
                     Moment::Fault(fault) => parted.push_back((*fault, at)),
                     Moment::Healed(fault) => {
+                        // The oldest of this kind.
                         let place = parted.iter().position(|(open, _)| open == fault);
-                        if let Some((fault, since)) = parted.remove(place.unwrap_or(0)) {
+                        let ended = place.and_then(|place| parted.remove(place));
+                        if let Some((fault, since)) = ended {
                             all.partitions.push((fault, since, at));
                         }
                     }
@@ -229,7 +231,7 @@ impl Picture<'_> {
         self.svg.text("t", 16.0, y, &self.timeline.title);
         y += 20.0;
         self.svg.text("m", 16.0, y, &self.timeline.subtitle);
-        let text = "Each row is a node, blue while it is up; the more connections it has, the darker. Time is in minutes.";
+        let text = "Each row is a node, blue while it is up: the more connections, the stronger. Below and above, minutes and seconds.";
         self.svg.text("", 16.0, y + 22.0, text);
         y = self.legend(y + 46.0) + 30.0;
         let lanes = y;
@@ -379,7 +381,9 @@ impl Picture<'_> {
         self.lane_name(y, name, &format!("up to {most} in {per}"));
         let mut pen = Pen::default();
         for (index, count) in bars.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let height = ((LANE - 3.0) * f64::from(*count) / f64::from(most)).max(1.0);
+            // Roots, so that a rush does not hide everything else.
+            let share = (f64::from(*count) / f64::from(most)).sqrt();
+            let height = ((LANE - 3.0) * share).max(1.0);
             let (x, low, height) = (N(LEFT + BAR * index as f64), N(y + LANE), N(height));
             pen.add(format_args!(
                 "M{x} {low}v-{height}h{}v{height}z",

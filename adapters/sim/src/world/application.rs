@@ -71,8 +71,7 @@ impl<P: Protocol> HostContext<'_, P> {
     /// The connections that are up, with whom they lead to.
     #[must_use]
     pub fn connections(&self) -> Vec<(ConnectionId, PeerId)> {
-        let all = self.node.swarm().connections();
-        all.map(|info| (info.connection, info.peer)).collect()
+        self.node.swarm().connected().collect()
     }
 
     /// Dials. The world expects the dial's end: exactly one.
@@ -109,6 +108,11 @@ impl<P: Protocol> Default for Events<P> {
 }
 
 impl<P: Protocol> Events<P> {
+    /// Takes the oldest out, with the host's time.
+    pub fn pop(&mut self) -> Option<(Instant, NodeEvent<P::Event>)> {
+        self.events.pop_front()
+    }
+
     /// Takes them out, the oldest first, with the host's time.
     pub fn take(&mut self) -> Vec<(Instant, NodeEvent<P::Event>)> {
         self.events.drain(..).collect()

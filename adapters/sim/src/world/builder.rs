@@ -1,18 +1,18 @@
 //! Adding hosts, and starting their nodes again.
 
 use super::{
-    Application, Clock, Host, HostBuilder, HostState, Job, Maker, World,
-    node::{Machine, NodeHost},
-    outside::Patience,
+    Application, Clock, Host, HostBuilder, HostState, Job, Maker, World, machine::Machine,
+    node::NodeHost, outside::Patience,
 };
 use crate::{
     chance::Chance,
     chronicle::Moment,
     error::WorldError,
     fault::Fault,
-    network::{HostId, Region},
+    network::{HostId, PartitionId, Region},
 };
 use core::{
+    fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
@@ -20,9 +20,35 @@ use drywire::{
     identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
     node::Node,
+    recording::SharedRecorder,
     swarm::{Config, Protocol, SecurityConfig, Swarm},
     time::Instant,
 };
+use std::collections::BTreeSet;
+
+/// What a script gives back: nothing, a partition's name, or a result.
+pub trait Outcome {
+    /// What went wrong, in words.
+    fn into_error(self) -> Option<String>;
+}
+
+impl Outcome for () {
+    fn into_error(self) -> Option<String> {
+        None
+    }
+}
+
+impl Outcome for PartitionId {
+    fn into_error(self) -> Option<String> {
+        None
+    }
+}
+
+impl<T, E: fmt::Display> Outcome for Result<T, E> {
+    fn into_error(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}
 
 impl World {
     /// Adds a host, and starts it.
@@ -69,8 +95,10 @@ impl World {
                 keypair = Keypair::ed25519_from_seed(&seed.derive("key"));
             }
             let (now, unix) = world.clocks(id);
+            let mut config = config.clone();
+            config.recorder = world.recorder_of(id, config.recorder.take());
             let swarm = Swarm::new(
-                config.clone(),
+                config,
                 keypair.clone(),
                 protocols(),
                 seed.derive("swarm"),
@@ -132,7 +160,10 @@ impl World {
         if addresses.is_empty() {
             addresses.push(self.next_address()?);
         }
-        let id = self.shared.network().add_host(addresses, region)?;
+        let id = self.shared.network().add_host(addresses.clone(), region)?;
+        let mut names = self.shared.names();
+        names.addresses.entry(name.clone()).or_insert(addresses);
+        drop(names);
         let seed = self.seed.derive(&format!("tasks of {id}"));
         self.shared.add_host(id, &seed);
         self.names.insert(name.clone(), id);
@@ -146,7 +177,7 @@ impl World {
             clock: Clock::default(),
             late_timers: (0.0, Duration::ZERO),
             armed: None,
-            token: 0,
+            wakes: BTreeSet::new(),
             woken: (Instant::ZERO, 0),
             restarts: 0,
         });
@@ -183,6 +214,19 @@ impl World {
         Ok(())
     }
 
+    /// What a host's machines write down goes into the hash; to where the world is recorded, or to its own recorder.
+    fn recorder_of(&mut self, host: HostId, own: Option<SharedRecorder>) -> Option<SharedRecorder> {
+        let name = self.name(host).to_owned();
+        let next = self.record_to.as_mut().map(|record| record(&name));
+        Some(self.trace.recorder(host.0, own.or(next)))
+    }
+
+    /// Records the nodes of hosts that start from now on, with what makes a recorder for each start of a host of this name.
+    /// A [`FileRecorder`](drywire_engine::recording::FileRecorder) has them: `|name| file.host(name)`.
+    pub fn record_to(&mut self, record: impl FnMut(&str) -> SharedRecorder + 'static) {
+        self.record_to = Some(Box::new(record));
+    }
+
     /// What a host takes for the time.
     pub(super) fn clocks(&mut self, host: HostId) -> (Instant, drywire::time::UnixTime) {
         let clock = self
@@ -197,38 +241,59 @@ impl World {
     /// The address at which a host listens, with its peer id.
     ///
     /// # Errors
-    /// [`WorldError::UnknownHost`] if there is none, or it does not listen.
+    /// [`WorldError::UnknownHost`], [`WorldError::NoNode`], [`WorldError::NoListener`].
     pub fn address(&self, host: impl Into<HostId>) -> Result<Multiaddr, WorldError> {
         let host = host.into();
         let unknown = || WorldError::UnknownHost(host);
         let state = self.hosts.get(host.number()).ok_or_else(unknown)?;
-        let address = state.address.as_ref().ok_or_else(unknown)?;
-        address
-            .with_peer_id(self.peer_id(host)?)
-            .map_err(|_| unknown())
+        let peer = self.peer_id(host)?;
+        let no_listener = || WorldError::NoListener(state.name.clone());
+        let address = state.address.as_ref().ok_or_else(no_listener)?;
+        address.with_peer_id(peer).map_err(|_| no_listener())
     }
 
     /// Who a host is, or was when it ran last.
     ///
     /// # Errors
-    /// [`WorldError::UnknownHost`] if there is none, or it has no node.
+    /// [`WorldError::UnknownHost`], [`WorldError::NoNode`].
     pub fn peer_id(&self, host: impl Into<HostId>) -> Result<PeerId, WorldError> {
         let host = host.into();
-        let known = self
-            .identities
-            .get(host.number())
-            .and_then(|known| known.last());
-        known.copied().ok_or(WorldError::UnknownHost(host))
+        let known = self.identities.get(host.number());
+        let known = known.ok_or(WorldError::UnknownHost(host))?.last().copied();
+        known.ok_or_else(|| WorldError::NoNode(self.name(host).to_owned()))
     }
 
     /// Does something at a time, which may have passed: then at once.
-    pub fn at(&mut self, time: Instant, script: impl FnOnce(&mut Self) + 'static) {
+    ///
+    /// A script that gives back an error ends the run with a [`Violation`](crate::Violation), so that no test passes because
+    /// its script did nothing.
+    ///
+    /// ```
+    /// # use core::time::Duration;
+    /// # use drywire_sim::{HostBuilder, World};
+    /// # let mut world = World::new(1);
+    /// let alice = world.add(HostBuilder::standard("alice"))?;
+    /// world.after(Duration::from_secs(2), move |world| world.crash(alice));
+    /// world.after(Duration::from_secs(3), move |world| world.restart(alice));
+    /// world.run_for(Duration::from_secs(5))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn at<O: Outcome>(&mut self, time: Instant, script: impl FnOnce(&mut Self) -> O + 'static) {
+        let script = |world: &mut Self| {
+            if let Some(error) = script(world).into_error() {
+                world.fail(None, "the script can be carried out", error);
+            }
+        };
         self.agenda
             .enter(time.max(self.now), Job::Script(Box::new(script)));
     }
 
-    /// Does something after a time.
-    pub fn after(&mut self, time: Duration, script: impl FnOnce(&mut Self) + 'static) {
+    /// Does something after a time, see [`at`](Self::at).
+    pub fn after<O: Outcome>(
+        &mut self,
+        time: Duration,
+        script: impl FnOnce(&mut Self) -> O + 'static,
+    ) {
         self.at(self.now + time, script);
     }
 
@@ -242,8 +307,9 @@ impl World {
     /// Counts a fault, for the statistics and the picture.
     pub(crate) fn fault(&mut self, host: Option<HostId>, fault: Fault) {
         self.statistics.faults.count(fault);
-        self.trace.note(self.now, || match host {
-            Some(host) => format!("{host} fault: {fault}"),
+        let name = host.map(|host| self.name(host).to_owned());
+        self.trace.note(self.now, || match name {
+            Some(name) => format!("{name} fault: {fault}"),
             None => format!("fault: {fault}"),
         });
         self.moment(host, Moment::Fault(fault));

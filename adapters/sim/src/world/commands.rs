@@ -2,7 +2,8 @@
 
 use super::{
     Application, Events, Host, HostContext, World,
-    node::{Machine, NodeHost, Remains},
+    machine::{Machine, Remains},
+    node::NodeHost,
     outside::Outside,
 };
 use crate::{
@@ -138,8 +139,7 @@ impl World {
             .map_err(|error| WorldError::Refused(error.to_string()))
     }
 
-    /// Whether each of two hosts has a connection to the other that is up. Anybody is connected whose types are known; for
-    /// others ask [`ends`](Self::connection_count).
+    /// Whether each of two hosts has a connection to the other that is up. Hosts without a node never have one.
     #[must_use]
     pub fn are_connected(&self, one: impl Into<HostId>, other: impl Into<HostId>) -> bool {
         let (one, other) = (one.into(), other.into());
@@ -148,7 +148,8 @@ impl World {
 
     /// Whether a host has a connection to another that is up, as far as it knows.
     #[must_use]
-    pub fn has_connection(&self, from: HostId, to: HostId) -> bool {
+    pub fn has_connection(&self, from: impl Into<HostId>, to: impl Into<HostId>) -> bool {
+        let (from, to) = (from.into(), to.into());
         let Some(known) = self.identities.get(to.number()) else {
             return false;
         };
@@ -161,7 +162,12 @@ impl World {
 
     /// A connection from one host to another that is up at both ends, over a pipe with which nothing is wrong.
     #[must_use]
-    pub fn healthy_connection(&self, from: HostId, to: HostId) -> Option<ConnectionId> {
+    pub fn healthy_connection(
+        &self,
+        from: impl Into<HostId>,
+        to: impl Into<HostId>,
+    ) -> Option<ConnectionId> {
+        let (from, to) = (from.into(), to.into());
         let peers = self.identities.get(to.number())?;
         let [from, to] = [from, to].map(|host| {
             let state = self.hosts.get(host.number())?;
@@ -205,10 +211,12 @@ impl World {
         message: String,
     ) -> Box<Violation> {
         self.moment(host, Moment::Violation { invariant });
+        let name = host.map_or_else(String::new, |host| self.name(host).to_owned());
         let violation = self.violation.get_or_insert_with(|| Violation {
             invariant,
             message,
             host,
+            name,
             at: self.now,
             step: self.statistics.steps,
             seed: self.number,
@@ -271,19 +279,24 @@ impl World {
         self.moment(None, Moment::Fault(fault));
         self.trace
             .note(self.now, || format!("parted: {partition:?}"));
-        self.shared.network().part(partition)
+        let id = self.shared.network().part(partition);
+        self.partitions.insert(id, fault);
+        id
     }
 
     /// Parts these hosts from all others.
-    pub fn isolate(&mut self, hosts: impl IntoIterator<Item = HostId>) -> PartitionId {
-        self.part(Partition::Apart(hosts.into_iter().collect()))
+    pub fn isolate(&mut self, hosts: impl IntoIterator<Item = impl Into<HostId>>) -> PartitionId {
+        let hosts = hosts.into_iter().map(Into::into).collect();
+        self.part(Partition::Apart(hosts))
     }
 
     /// Takes a partition away.
     pub fn heal(&mut self, partition: PartitionId) {
         if self.shared.network().heal(partition) {
             self.trace.note(self.now, || "healed".into());
-            self.moment(None, Moment::Healed(Fault::Bisection));
+            if let Some(fault) = self.partitions.remove(&partition) {
+                self.moment(None, Moment::Healed(fault));
+            }
         }
     }
 
@@ -291,10 +304,13 @@ impl World {
     pub fn heal_all(&mut self) {
         self.shared.network().heal_all();
         self.trace.note(self.now, || "all healed".into());
-        self.moment(None, Moment::Healed(Fault::Bisection));
+        for fault in core::mem::take(&mut self.partitions).into_values() {
+            self.moment(None, Moment::Healed(fault));
+        }
     }
 
-    /// Makes a name resolve to these addresses, on every host.
+    /// Makes a name resolve to these addresses, on every host. The name of a host resolves to its own addresses, unless it
+    /// is made to mean others: `/dns4/bob/tcp/4001` is where bob listens.
     pub fn set_name(&mut self, name: &str, addresses: Vec<IpAddr>) {
         self.shared.names().addresses.insert(name.into(), addresses);
     }
@@ -306,18 +322,29 @@ impl World {
 
     // Failures
 
-    /// A host's process dies. Its sockets are closed, and its peers told; or its machine vanishes, and nobody is told.
+    /// A host's process dies. Its sockets are closed by the operating system, so its peers are told.
     ///
     /// # Errors
     /// [`WorldError::UnknownHost`].
-    pub fn crash(&mut self, host: impl Into<HostId>, silently: bool) -> Result<(), WorldError> {
-        let host = host.into();
+    pub fn crash(&mut self, host: impl Into<HostId>) -> Result<(), WorldError> {
+        self.go_down(host.into(), false)
+    }
+
+    /// A host's machine vanishes, as when its power fails or its cable is cut for good. Nobody is told.
+    ///
+    /// # Errors
+    /// [`WorldError::UnknownHost`].
+    pub fn lose_power(&mut self, host: impl Into<HostId>) -> Result<(), WorldError> {
+        self.go_down(host.into(), true)
+    }
+
+    /// Either, for draws.
+    pub(crate) fn go_down(&mut self, host: HostId, silently: bool) -> Result<(), WorldError> {
         let now = self.now;
         let state = self.host_mut(host)?;
         let remains = state.machine.take().map(Machine::bury);
         state.machine = remains;
         state.armed = None;
-        state.token += 1;
         self.shared.network().crash(now, host, silently);
         self.shared.crash(host);
         let fault = if silently {
@@ -330,12 +357,26 @@ impl World {
         Ok(())
     }
 
-    /// A host that is down starts again: as it was, or `anew`, with another key and nothing remembered.
+    /// A host that is down starts again, with the key it had. Its protocols are made anew; its application, which stands
+    /// for its user, goes on. Nothing happens to a host that is up.
     ///
     /// # Errors
     /// [`WorldError`] if there is no such host, or it cannot start.
-    pub fn restart(&mut self, host: impl Into<HostId>, anew: bool) -> Result<(), WorldError> {
-        let host = host.into();
+    pub fn restart(&mut self, host: impl Into<HostId>) -> Result<(), WorldError> {
+        self.come_up(host.into(), false)
+    }
+
+    /// A host that is down starts again at the same address, with another key, as somebody else. Nothing happens to a host
+    /// that is up.
+    ///
+    /// # Errors
+    /// [`WorldError`] if there is no such host, or it cannot start.
+    pub fn restart_anew(&mut self, host: impl Into<HostId>) -> Result<(), WorldError> {
+        self.come_up(host.into(), true)
+    }
+
+    /// Either, for draws.
+    pub(crate) fn come_up(&mut self, host: HostId, anew: bool) -> Result<(), WorldError> {
         if self.shared.network().is_up(host) {
             return Ok(());
         }

@@ -4,12 +4,16 @@ mod application;
 mod builder;
 mod commands;
 mod host;
+mod machine;
 mod node;
 mod outside;
+mod pipe;
 mod run;
 mod tasks;
+mod watch;
 
 pub use application::{Application, Events, HostContext};
+pub use builder::Outcome;
 pub use host::{Host, HostBuilder, PORT};
 pub use tasks::Stopped;
 
@@ -21,7 +25,8 @@ use crate::{
     chance::Chance,
     chronicle::{Chronicle, Moment},
     error::WorldError,
-    network::{HostId, Network},
+    fault::Fault,
+    network::{HostId, Network, PartitionId},
     runtime::Shared,
     statistics::Statistics,
     trace::{Trace, TraceHash},
@@ -31,14 +36,21 @@ use core::{fmt, ops::DerefMut, time::Duration};
 use drywire::{
     identity::PeerId,
     multiaddr::Multiaddr,
+    recording::SharedRecorder,
     seed::Seed,
     time::{Instant, UnixTime},
 };
-use node::Machine;
+use machine::Machine;
 use outside::{Outside, Patience};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use watch::Invariant;
 
-/// 20 November 2026: when worlds begin.
+/// When worlds begin, by their clocks.
+const BEGINS: Instant = Instant::from_nanos(1_000_000_000);
+/// 20 November 2026: when worlds begin, by their calendars.
 const BEGINNING: UnixTime = UnixTime::from_secs(1_795_132_800);
 /// Lines of the trace that are kept for reports.
 const TRACE_LINES: usize = 200;
@@ -51,10 +63,13 @@ const MAX_CHECKS: u32 = 600;
 
 /// Something the world does at its time.
 enum Job {
-    /// The deadline of a host, if it is still this one.
-    Wake(HostId, u64),
+    /// The deadline of a host, if this is still it.
+    Wake(HostId, Instant),
     Script(Box<dyn FnOnce(&mut World)>),
 }
+
+/// Makes a recorder for a host of this name.
+type MakeRecorder = Box<dyn FnMut(&str) -> SharedRecorder>;
 
 /// Makes a host's node anew: with its key, or with another one.
 type Maker = Box<dyn FnMut(&mut World, HostId, bool) -> Result<Box<dyn Machine>, WorldError>>;
@@ -69,9 +84,10 @@ struct HostState {
     clock: Clock,
     /// How likely its timers are late, and by how much at most.
     late_timers: (f64, Duration),
+    /// When it is to be woken.
     armed: Option<Instant>,
-    /// Names the deadline that counts.
-    token: u64,
+    /// When the agenda has it woken: then, and at times that once counted, and may again.
+    wakes: BTreeSet<Instant>,
     /// Wakes at one instant.
     woken: (Instant, u32),
     restarts: u64,
@@ -100,6 +116,8 @@ pub struct World {
     shared: Arc<Shared>,
     hosts: Vec<HostState>,
     names: BTreeMap<String, HostId>,
+    /// What parts hosts now.
+    partitions: BTreeMap<PartitionId, Fault>,
     /// Who each host is and was; nobody for hosts without a node.
     identities: Vec<Vec<PeerId>>,
     agenda: Agenda<Job>,
@@ -110,7 +128,10 @@ pub struct World {
     /// Hosts are checked after each so many steps; 0: never.
     check_every: u64,
     next_check: Instant,
+    record_to: Option<MakeRecorder>,
     violation: Option<Violation>,
+    /// What must hold after each step, besides what the world knows of.
+    invariants: Vec<Invariant>,
     addresses_given: u32,
     /// Polls of tasks at one instant.
     polled: (Instant, u32),
@@ -122,15 +143,15 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let number = seed;
         let seed = Seed::for_tests(seed).derive("world");
-        let begins = Instant::ZERO + Duration::from_secs(1);
         let network = Network::new(&seed.derive("network"));
         Self {
             number,
-            now: begins,
+            now: BEGINS,
             unix_start: BEGINNING,
-            shared: Shared::new(network, begins, BEGINNING),
+            shared: Shared::new(network, BEGINS, BEGINNING),
             hosts: Vec::new(),
             names: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             identities: Vec::new(),
             agenda: Agenda::new(None),
             chance: Chance::new(&seed, "world"),
@@ -139,7 +160,9 @@ impl World {
             chronicle: None,
             check_every: 1,
             next_check: Instant::ZERO,
+            record_to: None,
             violation: None,
+            invariants: Vec::new(),
             addresses_given: 0,
             polled: (Instant::ZERO, 0),
             seed,
@@ -152,10 +175,16 @@ impl World {
         self.number
     }
 
-    /// Virtual time. A world begins at one second.
+    /// Virtual time. A world begins at one second, so that there is a time before it.
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// How long the world has run.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.now - BEGINS
     }
 
     /// The network, to look at, and for sockets that no node owns. Async code must not run while this is held.
@@ -275,6 +304,7 @@ impl World {
         let names = self.shared.names();
         let mut outside = Outside {
             host,
+            name: &state.name,
             now: self.now,
             clock: state.clock,
             unix_start: self.unix_start,
@@ -323,14 +353,16 @@ impl World {
         }
         let (probability, longest) = state.late_timers;
         let late = if self.chance.happens(probability) {
-            self.statistics.faults.count(crate::Fault::LateTimer);
+            self.statistics.faults.count(Fault::LateTimer);
             self.chance.time(longest)
         } else {
             Duration::ZERO
         };
-        state.token += 1;
-        state.armed = Some(at + late);
-        self.agenda.enter(at + late, Job::Wake(host, state.token));
+        let at = at + late;
+        state.armed = Some(at);
+        if state.wakes.insert(at) {
+            self.agenda.enter(at, Job::Wake(host, at));
+        }
     }
 }
 

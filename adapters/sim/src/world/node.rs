@@ -2,14 +2,16 @@
 
 use super::{
     application::{Application, HostContext},
-    outside::{Outside, kind},
+    machine::{Machine, Remains},
+    outside::Outside,
+    pipe::{Pipe, PipePhase},
 };
 use crate::{
     chance::Chance,
     chronicle::Moment,
     network::{self, ConnectId, End, HostId, NetworkError, Read, Signal},
 };
-use core::{any::Any, marker::PhantomData, net::SocketAddr, time::Duration};
+use core::{net::SocketAddr, time::Duration};
 use drywire::{
     connection::{self, ConnectedPoint, ConnectionError, ConnectionId},
     identity::PeerId,
@@ -32,128 +34,6 @@ pub(crate) const LOOKUP: Duration = Duration::from_millis(5);
 /// How long accepting pauses when there are no descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
-/// Something that can run on a host.
-pub(crate) trait Machine: Any {
-    /// The host has started.
-    fn start(&mut self, outside: &mut Outside<'_>);
-    /// The network has something for it.
-    fn signal(&mut self, signal: Signal, outside: &mut Outside<'_>);
-    /// Its deadline has come, or may have.
-    fn wake(&mut self, outside: &mut Outside<'_>);
-    /// When to wake it, by its own clock.
-    fn deadline(&self) -> Option<Instant>;
-    /// What must hold whenever it has had its turn.
-    fn check(&mut self, outside: &mut Outside<'_>);
-    /// What must hold when everything is over: nothing is left.
-    fn check_end(&self, outside: &mut Outside<'_>);
-    /// Ends the node in good order.
-    fn shut_down(&mut self, outside: &mut Outside<'_>);
-    /// The connections it believes to have.
-    fn ends(&self) -> Vec<(ConnectionId, End)>;
-    /// Which connection runs over this pipe, and whether it is up.
-    fn connection_at(&self, end: End) -> Option<(ConnectionId, bool)>;
-    /// The connections to one of these peers that are up.
-    fn connections_to(&self, peers: &[PeerId]) -> Vec<(ConnectionId, End)>;
-    /// Closes one of its connections.
-    fn hang_up(&mut self, chance: &mut Chance, outside: &mut Outside<'_>);
-    /// Whether it has a connection to this peer that is up.
-    fn is_connected(&self, peer: &PeerId) -> bool;
-    /// The calendar was set.
-    fn set_calendar(&mut self, outside: &mut Outside<'_>);
-    /// The host went down: what is left of it.
-    fn bury(self: Box<Self>) -> Box<dyn Machine>;
-}
-
-/// What is left of a host that is down: what its user knows.
-pub(super) struct Remains<P, A> {
-    pub(super) application: A,
-    protocols: PhantomData<fn() -> P>,
-}
-
-impl<P: 'static, A: 'static> Machine for Remains<P, A> {
-    fn start(&mut self, _: &mut Outside<'_>) {}
-    fn signal(&mut self, _: Signal, _: &mut Outside<'_>) {}
-    fn wake(&mut self, _: &mut Outside<'_>) {}
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
-    fn check(&mut self, _: &mut Outside<'_>) {}
-    fn check_end(&self, _: &mut Outside<'_>) {}
-    fn shut_down(&mut self, _: &mut Outside<'_>) {}
-    fn ends(&self) -> Vec<(ConnectionId, End)> {
-        Vec::new()
-    }
-    fn connection_at(&self, _: End) -> Option<(ConnectionId, bool)> {
-        None
-    }
-    fn connections_to(&self, _: &[PeerId]) -> Vec<(ConnectionId, End)> {
-        Vec::new()
-    }
-    fn hang_up(&mut self, _: &mut Chance, _: &mut Outside<'_>) {}
-    fn is_connected(&self, _: &PeerId) -> bool {
-        false
-    }
-    fn set_calendar(&mut self, _: &mut Outside<'_>) {}
-    fn bury(self: Box<Self>) -> Box<dyn Machine> {
-        self
-    }
-}
-
-struct Pipe {
-    end: End,
-    /// To be written, from `written` on.
-    out: Vec<u8>,
-    written: usize,
-    /// Shut the pipe down when all is written.
-    shutdown: bool,
-    /// The network has no room now.
-    blocked: bool,
-    /// The connection does not take what has arrived.
-    paused: bool,
-    /// Its end was seen: nothing more is to be read.
-    ended: bool,
-    since: Instant,
-    phase: PipePhase,
-    /// Since when the other end is known to be gone.
-    dead_since: Option<Instant>,
-}
-
-/// How far a connection is, as its host knows from events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum PipePhase {
-    Handshake,
-    Up,
-    Closing(Instant),
-}
-
-impl Pipe {
-    /// What should have happened by now, and has not.
-    fn overdue(&mut self, outside: &Outside<'_>) -> Option<(&'static str, String)> {
-        let (now, patience) = (outside.now, outside.patience);
-        match self.phase {
-            PipePhase::Handshake if now - self.since > patience.handshake => {
-                let message = format!("in its handshake since {:?}", self.since);
-                return Some(("I16 handshakes end in time", message));
-            }
-            PipePhase::Closing(since) if now - since > patience.closing => {
-                let message = format!("closing since {since:?}");
-                return Some(("I7 the end is quiet", message));
-            }
-            _ => {}
-        }
-        if outside.network.is_whole(self.end) {
-            self.dead_since = None;
-            return None;
-        }
-        let since = *self.dead_since.get_or_insert(now);
-        if patience.half_open.is_some_and(|limit| now - since > limit) {
-            let message = format!("its other end is gone since {since:?}");
-            return Some(("I47 no stuck half-open", message));
-        }
-        None
-    }
-}
-
 struct Dialing {
     attempt: AttemptId,
     address: Multiaddr,
@@ -168,6 +48,8 @@ pub(crate) struct NodeHost<P: Protocol, A> {
     by_end: BTreeMap<End, ConnectionId>,
     /// Where connections lead that are up: some are gone from `pipes` before it is told that they closed.
     peers: BTreeMap<ConnectionId, HostId>,
+    /// Some pipe may be paused.
+    paused: bool,
     dialing: BTreeMap<ConnectId, Dialing>,
     /// When the sockets of connections under way were asked for.
     dialed: BTreeMap<ConnectionId, Instant>,
@@ -205,6 +87,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             pipes: BTreeMap::new(),
             by_end: BTreeMap::new(),
             peers: BTreeMap::new(),
+            paused: false,
             dialing: BTreeMap::new(),
             dialed: BTreeMap::new(),
             dials: BTreeSet::new(),
@@ -281,16 +164,17 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 return;
             }
         }
-        outside.violation(
-            "I5 each turn ends",
-            format!("host {} never rests", outside.host),
-        );
+        outside.violation("I5 each turn ends", format!("{} never rests", outside.name));
     }
 
     /// Reads on where the connection has room again.
     fn resume(&mut self, outside: &mut Outside<'_>) -> bool {
+        if !core::mem::take(&mut self.paused) {
+            return false;
+        }
         let paused = self.pipes.iter().filter(|(_, pipe)| pipe.paused);
         let paused: Vec<ConnectionId> = paused.map(|(id, _)| *id).collect();
+        self.paused = !paused.is_empty();
         let mut busy = false;
         for id in paused {
             if self.node.recv_buf(id).is_some() {
@@ -302,11 +186,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
     }
 
     fn event(&mut self, event: NodeEvent<P::Event>, outside: &mut Outside<'_>) {
-        outside
-            .trace
-            .hash_debug(outside.now, outside.host.0, kind::EVENT, &event);
-        let host = outside.host;
-        outside.note(|| format!("{host} event {event:?}"));
+        outside.note(|| format!("event {event:?}"));
         match &event {
             NodeEvent::Swarm(event) => self.swarm_event(event, outside),
             NodeEvent::Connection(_, event) => connection_event(event, outside),
@@ -382,14 +262,12 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 outside.statistics.error("incoming", error);
             }
             Event::Dialed { dial, .. } => {
-                if self.dial_over(*dial, outside) {
-                    outside.statistics.dials_succeeded += 1;
-                }
+                let ours = self.dial_over(*dial, outside);
+                outside.statistics.dials_succeeded += u64::from(ours);
             }
             Event::DialFailed { dial, error, .. } => {
-                if self.dial_over(*dial, outside) {
-                    outside.statistics.dials_failed += 1;
-                }
+                let ours = self.dial_over(*dial, outside);
+                outside.statistics.dials_failed += u64::from(ours);
                 outside.statistics.error("dial", error);
                 for failure in error.failures() {
                     outside.statistics.error("attempt", &failure.error);
@@ -469,8 +347,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
     }
 
     fn dial(&mut self, attempt: AttemptId, address: Multiaddr, outside: &mut Outside<'_>) {
-        let host = outside.host;
-        outside.note(|| format!("{host} connects to {address}"));
+        outside.note(|| format!("connects to {address}"));
         let twice = self
             .dialing
             .values()
@@ -533,21 +410,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
 
     fn add_pipe(&mut self, id: ConnectionId, end: End, since: Instant) {
         self.by_end.insert(end, id);
-        self.pipes.insert(
-            id,
-            Pipe {
-                end,
-                out: Vec::new(),
-                written: 0,
-                shutdown: false,
-                blocked: false,
-                paused: false,
-                ended: false,
-                since,
-                phase: PipePhase::Handshake,
-                dead_since: None,
-            },
-        );
+        self.pipes.insert(id, Pipe::new(end, since));
     }
 
     fn accept_all(&mut self, outside: &mut Outside<'_>) {
@@ -601,9 +464,14 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             let Some(pipe) = self.pipes.get_mut(&id).filter(|pipe| !pipe.ended) else {
                 return;
             };
+            // Where there is nothing, no memory is needed for it.
+            if !outside.network.is_readable(pipe.end) {
+                return;
+            }
             let now = outside.host_now();
             let Some(room) = self.node.recv_buf(id) else {
                 pipe.paused = true;
+                self.paused = true;
                 return;
             };
             pipe.paused = false;
@@ -612,27 +480,16 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             let found = outside.network.read(outside.now, pipe.end, space, room);
             match found {
                 Ok(Read::Bytes(count)) => {
-                    let new = room.get(before..).unwrap_or_default();
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::READ, new);
-                    let host = outside.host;
-                    outside.note(|| format!("{host} {id} reads {count} bytes"));
+                    outside.note(|| format!("{id} reads {count} bytes"));
                     self.node.handle_recv(now, id);
                 }
                 Ok(Read::Blocked) => return,
                 Ok(Read::End) => {
                     pipe.ended = true;
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::END, &[]);
                     self.node.handle_eof(now, id);
                 }
                 Err(error) => {
                     pipe.ended = true;
-                    outside
-                        .trace
-                        .hash_debug(outside.now, outside.host.0, kind::LOST, &error);
                     self.node.handle_lost(now, id, error.to_string());
                 }
             }
@@ -668,15 +525,11 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
                 }
                 Ok(count) => {
                     let sent = rest.get(..count).unwrap_or(rest);
-                    outside
-                        .trace
-                        .hash(outside.now, outside.host.0, kind::WRITE, sent);
                     if outside.checks && outside.patience.encrypted && shows_streams(sent) {
                         let message = format!("{id}: the name of a stream's protocol on the wire");
                         outside.violation("I17 no byte before authentication", message);
                     }
-                    let host = outside.host;
-                    outside.note(|| format!("{host} {id} writes {count} bytes"));
+                    outside.note(|| format!("{id} writes {count} bytes"));
                     pipe.written += count;
                 }
                 Err(error) => {
@@ -830,9 +683,9 @@ impl<P: Protocol + 'static, A: Application<P>> Machine for NodeHost<P, A> {
     }
 
     fn connections_to(&self, peers: &[PeerId]) -> Vec<(ConnectionId, End)> {
-        let of = self.node.swarm().connections();
-        let of = of.filter(|info| peers.contains(&info.peer));
-        of.filter_map(|info| Some((info.connection, self.pipes.get(&info.connection)?.end)))
+        let of = self.node.swarm().connected();
+        let of = of.filter(|(_, peer)| peers.contains(peer));
+        of.filter_map(|(id, _)| Some((id, self.pipes.get(&id)?.end)))
             .collect()
     }
 
@@ -856,9 +709,6 @@ impl<P: Protocol + 'static, A: Application<P>> Machine for NodeHost<P, A> {
     }
 
     fn bury(self: Box<Self>) -> Box<dyn Machine> {
-        Box::new(Remains {
-            application: self.application,
-            protocols: PhantomData::<fn() -> P>,
-        })
+        Box::new(Remains::<P, A>::new(self.application))
     }
 }

@@ -15,17 +15,6 @@ use drywire::{
 };
 use std::collections::BTreeMap;
 
-/// What the hash tells apart.
-pub(crate) mod kind {
-    pub(crate) const EVENT: u8 = 1;
-    pub(crate) const READ: u8 = 2;
-    pub(crate) const WRITE: u8 = 3;
-    pub(crate) const END: u8 = 4;
-    pub(crate) const LOST: u8 = 5;
-    pub(crate) const WAKE: u8 = 6;
-    pub(crate) const TASK: u8 = 7;
-}
-
 /// What a host takes for the time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Clock {
@@ -90,6 +79,7 @@ pub(crate) struct Names {
 /// Everything around a host.
 pub(crate) struct Outside<'a> {
     pub(crate) host: HostId,
+    pub(crate) name: &'a str,
     pub(crate) now: Instant,
     pub(crate) clock: Clock,
     pub(crate) unix_start: UnixTime,
@@ -140,8 +130,10 @@ impl Outside<'_> {
         answer.ok_or(TransportError::NameNotFound)
     }
 
+    /// Notes a line about this host.
     pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
-        self.trace.note(self.now, line);
+        self.trace
+            .note(self.now, || format!("{} {}", self.name, line()));
     }
 
     pub(crate) fn chronicle(&mut self, moment: Moment) {
@@ -158,6 +150,7 @@ impl Outside<'_> {
                 invariant,
                 message,
                 host: Some(self.host),
+                name: self.name.to_owned(),
                 at: self.now,
                 step: self.statistics.steps,
                 seed: self.seed,

@@ -1,6 +1,7 @@
 //! Letting time pass.
 
-use super::{CHECK_AT_LEAST_EVERY, Job, MAX_CHECKS, MAX_WAKES, World, outside::kind};
+use super::{CHECK_AT_LEAST_EVERY, Job, MAX_CHECKS, MAX_WAKES, World};
+use crate::trace::kind;
 use crate::violation::Violation;
 use core::{task::Waker, time::Duration};
 use drywire::time::{Instant, earliest};
@@ -74,17 +75,15 @@ impl World {
         self.advance(next);
         self.statistics.steps += 1;
         // The network first: what has arrived is there before a deadline of the same instant.
-        let signal = self.shared.network().poll_signal();
-        if let Some((host, signal)) = signal {
-            self.shared.signal(signal);
-            self.turn(host, |machine, outside| machine.signal(signal, outside));
-        } else if !self.run_task()
-            && !self.shared.network().handle_timeout(self.now)
+        if !self.pass_signal()
+            && !self.run_task()
+            && !self.network_step()
             && !self.fire_timer()
             && let Some(job) = self.agenda.pop_due(self.now)
         {
             self.job(job);
         }
+        self.check_invariants();
         match &self.violation {
             Some(violation) => Err(Box::new(violation.clone())),
             None => Ok(true),
@@ -111,6 +110,26 @@ impl World {
         self.shared.set_now(self.now);
     }
 
+    /// Tells a host what the network has for it. Returns whether there was something.
+    fn pass_signal(&mut self) -> bool {
+        let signal = self.shared.network().poll_signal();
+        let Some((host, signal)) = signal else {
+            return false;
+        };
+        self.shared.signal(signal);
+        self.turn(host, |machine, outside| machine.signal(signal, outside));
+        true
+    }
+
+    /// Lets the next thing happen on the network, and tells the first host concerned. Returns whether there was one.
+    fn network_step(&mut self) -> bool {
+        let happened = self.shared.network().handle_timeout(self.now);
+        happened && {
+            self.pass_signal();
+            true
+        }
+    }
+
     /// Wakes the task whose timer is due. Returns whether there was one.
     fn fire_timer(&self) -> bool {
         let due = self.shared.executor().pop_due(self.now);
@@ -120,12 +139,13 @@ impl World {
     fn job(&mut self, job: Job) {
         match job {
             Job::Script(script) => script(self),
-            Job::Wake(host, token) => {
+            Job::Wake(host, at) => {
                 let now = self.now;
                 let Some(state) = self.hosts.get_mut(host.number()) else {
                     return;
                 };
-                if state.token != token {
+                state.wakes.remove(&at);
+                if state.armed != Some(at) {
                     return;
                 }
                 state.armed = None;

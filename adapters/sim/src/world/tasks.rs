@@ -1,11 +1,12 @@
 //! Async code in the world: hosts for it, and waiting for it.
 
-use super::{World, outside::kind};
+use super::World;
 use crate::{
     chance::Chance,
     error::WorldError,
     network::HostId,
     runtime::{Caller, Deed, Ready, SimRuntime},
+    trace::kind,
     violation::Violation,
 };
 use core::{
@@ -21,7 +22,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// Polls of tasks at one instant, before they are said never to rest.
 const MAX_POLLS: u32 = 1_000_000;
 
-/// Why a future was waited for in vain.
+/// Why something was waited for in vain.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Stopped {
@@ -29,6 +30,8 @@ pub enum Stopped {
     Stalled,
     /// The world went on for a day of its time.
     TooLong,
+    /// What was waited for did not happen in time; what happened instead.
+    Missing(String),
     /// An invariant did not hold.
     Violation(Box<Violation>),
 }
@@ -38,12 +41,19 @@ impl fmt::Display for Stopped {
         match self {
             Self::Stalled => f.write_str("no task can run, and nothing else will ever happen"),
             Self::TooLong => f.write_str("the future is not ready after a day of virtual time"),
+            Self::Missing(instead) => f.write_str(instead),
             Self::Violation(violation) => violation.fmt(f),
         }
     }
 }
 
 impl core::error::Error for Stopped {}
+
+impl From<Box<Violation>> for Stopped {
+    fn from(violation: Box<Violation>) -> Self {
+        Self::Violation(violation)
+    }
+}
 
 impl World {
     /// Adds a host with an address of its own, for async code.
@@ -86,10 +96,12 @@ impl World {
                 self.note_deeds();
                 return Ok(output);
             }
+            if self.next_step().is_none() {
+                return Err(Stopped::Stalled);
+            }
             match self.step_until(end) {
                 Ok(true) => {}
-                Ok(false) if self.next_step().is_some() => return Err(Stopped::TooLong),
-                Ok(false) => return Err(Stopped::Stalled),
+                Ok(false) => return Err(Stopped::TooLong),
                 Err(violation) => return Err(Stopped::Violation(violation)),
             }
         }
@@ -127,15 +139,7 @@ impl World {
             (self.now, 1)
         };
         if self.polled.1 > MAX_POLLS && self.violation.is_none() {
-            self.violation = Some(Violation {
-                invariant: "I5 each turn ends",
-                message: "tasks never rest".into(),
-                host,
-                at: self.now,
-                step: self.statistics.steps,
-                seed: self.number,
-                trace: self.trace.lines().collect(),
-            });
+            self.fail(host, "I5 each turn ends", "tasks never rest".into());
             return true;
         }
         let (task, host) = match ready {
@@ -154,7 +158,7 @@ impl World {
 
     /// Notes what tasks have read and written.
     fn note_deeds(&mut self) {
-        let (now, trace) = (self.now, &mut self.trace);
+        let (now, trace, hosts) = (self.now, &mut self.trace, &self.hosts);
         self.shared.take_deeds(|host, deed, bytes| {
             let kind = match deed {
                 Deed::Read => kind::READ,
@@ -163,7 +167,9 @@ impl World {
             };
             trace.hash(now, host.0, kind, bytes);
             trace.note(now, || {
-                format!("{host} task {deed:?}: {} bytes", bytes.len())
+                let host = hosts.get(host.number());
+                let name = host.map_or("", |host| host.name.as_str());
+                format!("{name} task {deed:?}: {} bytes", bytes.len())
             });
         });
     }

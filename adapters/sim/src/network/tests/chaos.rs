@@ -122,7 +122,9 @@ impl Chaos {
                     .pick(&[Cut::Reset, Cut::End, Cut::Silence])
                     .unwrap();
                 let at = self.chance.below(2000);
-                self.stage.net.cut_next(from, to, at % 2 == 0, at, cut);
+                self.stage
+                    .net
+                    .cut_next(from, to, at.is_multiple_of(2), at, cut);
             }
             _ => {
                 let time = self.chance.time(secs(30));

@@ -1,0 +1,101 @@
+//! The examples say what their heads promise, and the same each time.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+
+#[path = "../examples/bad_link.rs"]
+mod bad_link;
+#[path = "../examples/own_protocol.rs"]
+mod own_protocol;
+#[path = "../examples/partition.rs"]
+mod partition;
+
+use core::error::Error;
+
+/// What an example prints, which is the same when it runs again.
+fn prints(run: impl Fn(&mut Vec<u8>) -> Result<(), Box<dyn Error>>) -> String {
+    let mut out = Vec::new();
+    run(&mut out).unwrap();
+    let mut again = Vec::new();
+    run(&mut again).unwrap();
+    assert_eq!(out, again);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn worse_links_make_for_slower_calls() {
+    let text = prints(|out| bad_link::run(7, out));
+    // Name, connections, answered, failed: names are 14 wide.
+    let rows: Vec<Vec<u64>> = text
+        .lines()
+        .skip(3)
+        .map(|line| {
+            line[14..]
+                .split_whitespace()
+                .take(3)
+                .map(|word| word.parse().unwrap())
+                .collect()
+        })
+        .collect();
+    assert_eq!(rows.len(), 4, "{text}");
+    for row in &rows[..3] {
+        assert_eq!(row[..], [1, 119, 0], "{text}");
+    }
+    assert!(rows[3][0] > 1, "the tunnel resets a connection: {text}");
+    assert!((60..119).contains(&rows[3][1]), "{text}");
+    assert!(text.contains("retransmission") && text.contains("stall") && text.contains("reset"));
+}
+
+#[test]
+fn a_short_partition_is_slept_through_and_a_long_one_is_noticed() {
+    let text = prints(|out| partition::run(7, out));
+    let parts: Vec<&str> = text.split("---").collect();
+    let [met, short, short_healed, long, long_healed, again] = parts[..] else {
+        panic!("{text}");
+    };
+    assert_eq!(met.matches("is connected to").count(), 6, "{text}");
+    assert!(
+        !short.contains("loses") && !short_healed.contains("loses"),
+        "{text}"
+    );
+    assert_eq!(short_healed.matches("has an answer").count(), 4, "{text}");
+    for line in [
+        "alice  loses carol",
+        "bob    loses carol",
+        "carol  loses alice",
+        "carol  loses bob",
+    ] {
+        assert!(long.contains(line), "{text}");
+    }
+    assert!(
+        !long.contains("alice  loses bob") && !long_healed.contains("is connected"),
+        "{text}"
+    );
+    assert!(again.contains("alice  is connected to carol"), "{text}");
+}
+
+#[test]
+fn the_bug_in_a_protocol_is_found_and_made_small() {
+    let text = prints(|out| own_protocol::run(16, out));
+    assert!(text.starts_with("16 seeds passed"), "{text}");
+    assert!(
+        text.contains("all agree in the end: their totals are"),
+        "{text}"
+    );
+    assert!(
+        text.contains("    let plan = Plan::new(") && text.contains(".hosts(2)"),
+        "{text}"
+    );
+    // It takes a host that comes back with its key and nothing else.
+    assert!(
+        text.contains("Trouble::Crashes") || text.contains("Trouble::PowerLosses"),
+        "{text}"
+    );
+}
