@@ -163,9 +163,9 @@ impl Connection {
 
     /// What to carry to the swarm, one at a time, in order.
     pub fn poll_message(&mut self) -> Option<ToSwarm> {
-        let message = self.next_message()?;
-        when_recorded!(self, self.note_message(&message));
-        Some(message)
+        let message = self.next_message();
+        when_recorded!(self, self.note_message(message.as_ref()));
+        message
     }
 
     fn next_message(&mut self) -> Option<ToSwarm> {

@@ -305,7 +305,8 @@ impl Connection {
         self.receive.lent_mut()
     }
 
-    pub(super) fn note_message(&mut self, message: &ToSwarm) {
+    pub(super) fn note_message(&mut self, message: Option<&ToSwarm>) {
+        let Some(message) = message else { return };
         let digest = self.tap.digest(message);
         let kind = message.kind();
         self.note_output(ConnectionOutput::Message { kind, digest });

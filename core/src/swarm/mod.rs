@@ -555,9 +555,9 @@ impl<P: Protocol> Swarm<P> {
 
     /// The next thing to do, `None` when there is nothing.
     pub fn poll_action(&mut self) -> Option<Action> {
-        let action = self.next_action()?;
-        when_recorded!(self, self.note_action(&action));
-        Some(action)
+        let action = self.next_action();
+        when_recorded!(self, self.note_action(action.as_ref()));
+        action
     }
 
     fn next_action(&mut self) -> Option<Action> {
@@ -581,11 +581,11 @@ impl<P: Protocol> Swarm<P> {
     /// The next thing that happened, `None` when there is nothing.
     pub fn poll_event(&mut self) -> Option<Event<P::Event>> {
         let event = match self.state.events.pop()?.into_event() {
-            Some(event) => event,
-            None => Event::Protocol(self.protocol_events.pop_front()?),
+            Some(event) => Some(event),
+            None => self.protocol_events.pop_front().map(Event::Protocol),
         };
-        when_recorded!(self, self.note_event(&event));
-        Some(event)
+        when_recorded!(self, self.note_event(event.as_ref()));
+        event
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout); not later than now while actions or events wait.

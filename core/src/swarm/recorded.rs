@@ -288,9 +288,10 @@ impl<P: Protocol> Swarm<P> {
         }
     }
 
-    pub(super) fn note_action(&mut self, action: &Action) {
+    pub(super) fn note_action(&mut self, action: Option<&Action>) {
         match action {
-            Action::ToConnection(connection, message) => {
+            None => {}
+            Some(Action::ToConnection(connection, message)) => {
                 let output = SwarmOutput::Message {
                     connection: *connection,
                     kind: message.kind(),
@@ -298,12 +299,14 @@ impl<P: Protocol> Swarm<P> {
                 };
                 self.note_output(output);
             }
-            other => self.note_text(other, |text| SwarmOutput::Action(text)),
+            Some(other) => self.note_text(other, |text| SwarmOutput::Action(text)),
         }
     }
 
-    pub(super) fn note_event(&mut self, event: &impl fmt::Debug) {
-        self.note_text(event, |text| SwarmOutput::Event(text));
+    pub(super) fn note_event(&mut self, event: Option<&impl fmt::Debug>) {
+        if let Some(event) = event {
+            self.note_text(event, |text| SwarmOutput::Event(text));
+        }
     }
 
     /// The oldest entry that this swarm, run again, has written and nobody has taken.
