@@ -351,7 +351,11 @@ impl<P: Protocol> Node<P> {
                 connection.handle_timeout(now)
             });
         }
-        self.command(now, |swarm| swarm.handle_timeout(now));
+        // Often only connections had something to do.
+        let due = self.swarm.poll_timeout();
+        if due.is_some_and(|at| at <= self.now) {
+            self.command(now, |swarm| swarm.handle_timeout(now));
+        }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout); not later than now while actions or events wait.

@@ -47,11 +47,10 @@ struct Tape {
 
 impl Tape {
     fn add(&mut self, host: u32, kind: u8, number: u64, bytes: &[u8]) {
-        self.block.extend_from_slice(&host.to_le_bytes());
-        self.block.push(kind);
-        self.block.extend_from_slice(&number.to_le_bytes());
-        self.block
-            .extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        let [a, b, c, d] = host.to_le_bytes();
+        self.block.extend_from_slice(&[a, b, c, d, kind]);
+        let numbers = u128::from(number) | u128::from(bytes.len() as u64) << 64;
+        self.block.extend_from_slice(&numbers.to_le_bytes());
         self.block.extend_from_slice(bytes);
         if self.block.len() >= BLOCK {
             self.hash.update(&self.block);

@@ -127,28 +127,32 @@ pub struct Echo {
     timeouts: VecDeque<(Instant, (ConnectionId, StreamId))>,
 }
 
-/// The byte of a call at a position.
-fn byte_at(nonce: [u8; 8], at: usize) -> u8 {
-    if let Some(byte) = nonce.get(at) {
-        return *byte;
+/// Eight bytes of a call: the nonce first, then a different sequence for each nonce, of no short period.
+fn word_at(nonce: [u8; 8], index: usize) -> [u8; 8] {
+    if index == 0 {
+        return nonce;
     }
-    // A different sequence for each nonce, of no short period.
-    let word =
-        u64::from_le_bytes(nonce).wrapping_add((at as u64 / 8).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let step = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = u64::from_le_bytes(nonce).wrapping_add(step);
     let mixed = (word ^ (word >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    // Its byte of this place.
-    (mixed >> (at % 8 * 8)) as u8
+    mixed.to_le_bytes()
 }
 
+/// The bytes of a call from a position on.
 fn bytes_from(nonce: [u8; 8], from: usize, count: usize) -> Vec<u8> {
-    (from..from + count).map(|at| byte_at(nonce, at)).collect()
+    let (first, skip) = (from / 8, from % 8);
+    let words = (skip + count).div_ceil(8);
+    let mut bytes = Vec::with_capacity(words * 8);
+    for index in first..first + words {
+        bytes.extend_from_slice(&word_at(nonce, index));
+    }
+    bytes.drain(..skip);
+    bytes.truncate(count);
+    bytes
 }
 
 fn matches(nonce: [u8; 8], from: usize, bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .enumerate()
-        .all(|(index, byte)| *byte == byte_at(nonce, from + index))
+    bytes_from(nonce, from, bytes.len()) == bytes
 }
 
 impl Echo {
@@ -530,7 +534,9 @@ impl<P: Protocol> Application<P> for Echo {
         }
         if self.next_call.is_some_and(|at| at <= now) {
             self.next_call = self.config.every.map(|every| now + every);
-            self.call_any(host);
+            if self.next_call.is_some() {
+                self.call_any(host);
+            }
         }
         if self.next_dial.is_some_and(|at| at <= now) {
             self.next_dial = (self.config.connections > 0).then(|| now + Duration::from_secs(1));

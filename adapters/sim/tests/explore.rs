@@ -16,20 +16,20 @@ use std::env;
 
 /// How connections, dials and streams must have ended somewhere, lest the campaign prove less than it says.
 const ERRORS: &[&str] = &[
-    "attempt Connection(EndOfInput",
-    "attempt Connection(HandshakeTimeout",
-    "attempt Connection(LimitReached",
-    "attempt Connection(Lost",
-    "attempt Connection(Security(PeerMisbehaved(DecryptFailed",
+    "attempt Connection(EndOfInput)",
+    "attempt Connection(HandshakeTimeout)",
+    "attempt Connection(LimitReached)",
+    "attempt Connection(Lost)",
+    "attempt Connection(Security(PeerMisbehaved(DecryptFailed)))",
     "attempt TimedOut",
     "attempt TooManyConnections",
-    "attempt Transport(OutOfDescriptors",
-    "attempt Transport(Refused",
+    "attempt Transport(OutOfDescriptors)",
+    "attempt Transport(Refused)",
     "connection Closed",
     "connection ClosedByPeer",
     "connection Idle",
     "connection Lost",
-    "connection Security(PeerMisbehaved(DecryptFailed",
+    "connection Security(PeerMisbehaved(DecryptFailed))",
     "connection Shutdown",
     "dial AllFailed",
     "dial ShuttingDown",
@@ -39,7 +39,7 @@ const ERRORS: &[&str] = &[
     "incoming Lost",
     "refused TooManyConnections",
     "stream NegotiationTimeout",
-    "stream ResetByPeer(1",
+    "stream ResetByPeer(1)",
 ];
 
 fn count(name: &str, default: u64) -> u64 {
@@ -86,7 +86,7 @@ fn the_same_seed_runs_the_same_twice_on_one_thread_or_two() {
         .plans(short)
         .threads(1)
         .run(1, |_| {});
-    assert_eq!(once.passed, seeds, "{:?}", once.failures);
+    assert!(once.failures.is_empty(), "{}", once.failures[0]);
     assert_eq!(once.hashes, again.hashes);
     let mut different = once.hashes.clone();
     different.sort_by_key(|(_, hash)| *hash);

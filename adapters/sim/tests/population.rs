@@ -11,7 +11,7 @@ use drywire_sim::{
     Fault, WorldError,
     population::{Churn, Population, PopulationConfig},
 };
-use std::time::Duration;
+use core::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -13,7 +13,7 @@ use drywire_sim::{
     timeline::Timeline,
 };
 use roxmltree::Document;
-use std::time::Duration;
+use core::time::Duration;
 
 fn texts<'a>(document: &'a Document<'_>) -> Vec<&'a str> {
     let texts = document

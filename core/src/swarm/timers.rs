@@ -72,6 +72,9 @@ impl<K: Copy + Ord> Timers<K> {
             return self.clear(key);
         }
         if let Some(old) = self.by_key.insert(key, at) {
+            if old == at {
+                return;
+            }
             self.by_time.remove(&(old, key));
         }
         self.by_time.insert((at, key));

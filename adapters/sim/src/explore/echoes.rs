@@ -58,6 +58,7 @@ impl Echoes {
 
     fn host(&mut self, world: &mut World, plan: &Plan, number: usize) -> Result<(), WorldError> {
         let mut config = Config::default();
+        let mut keep_alive = plan.keep_alive;
         let slow = plan.troubles.iter().find_map(|trouble| match trouble {
             Trouble::SlowReaders { bytes } => Some(*bytes),
             _ => None,
@@ -68,13 +69,14 @@ impl Echoes {
             config.limits.pending = 2;
             config.limits.per_peer = 1;
             config.connection.max_streams = 4;
+            // Connections that are kept for ever would keep others out for ever.
+            keep_alive = false;
         }
         let echo = EchoConfig {
             every: Some(Duration::from_millis(plan.call_every_ms.max(1))),
             lengths: plan.lengths.clone(),
             connections: plan.connections,
             slow_reader: slow,
-            // A few hosts serve as the many would: the others keep what they have open.
             keep_alive: plan.keep_alive,
             ..EchoConfig::default()
         };

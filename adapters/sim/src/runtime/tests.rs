@@ -498,3 +498,20 @@ fn entropy_follows_from_the_seed_and_never_comes_twice() {
         [draw(1), draw(2)].into_iter().flatten().flatten().collect();
     assert_eq!(all.len(), 8);
 }
+
+#[test]
+fn the_hash_covers_what_tasks_read_and_write() {
+    let hash = |data: &'static [u8]| {
+        let mut world = World::new(1);
+        let [near, far] = ["near", "far"].map(|name| world.add_runtime(name).unwrap());
+        let (mut here, mut there) = world.block_on(pipe(&near, &far)).unwrap();
+        world.block_on(write_all(&mut here, data)).unwrap().unwrap();
+        let read = world.block_on(read_all(&mut there)).unwrap().unwrap();
+        assert_eq!(read, data);
+        let lines = world.trace();
+        assert!(lines.iter().any(|line| line.contains("Write: 5 bytes")));
+        world.trace_hash()
+    };
+    assert_eq!(hash(b"hello"), hash(b"hello"));
+    assert_ne!(hash(b"hello"), hash(b"hallo"));
+}

@@ -97,8 +97,10 @@ impl Gathered {
                 match moment {
                     Moment::Fault(fault) => parted.push_back((*fault, at)),
                     Moment::Healed(fault) => {
+                        // The oldest of this kind.
                         let place = parted.iter().position(|(open, _)| open == fault);
-                        if let Some((fault, since)) = parted.remove(place.unwrap_or(0)) {
+                        let ended = place.and_then(|place| parted.remove(place));
+                        if let Some((fault, since)) = ended {
                             all.partitions.push((fault, since, at));
                         }
                     }
@@ -229,7 +231,7 @@ impl Picture<'_> {
         self.svg.text("t", 16.0, y, &self.timeline.title);
         y += 20.0;
         self.svg.text("m", 16.0, y, &self.timeline.subtitle);
-        let text = "Each row is a node, blue while it is up; the more connections it has, the darker. Time is in minutes.";
+        let text = "Each row is a node, blue while it is up: the more connections, the stronger. Below and above, minutes and seconds.";
         self.svg.text("", 16.0, y + 22.0, text);
         y = self.legend(y + 46.0) + 30.0;
         let lanes = y;

@@ -279,7 +279,9 @@ impl World {
         self.moment(None, Moment::Fault(fault));
         self.trace
             .note(self.now, || format!("parted: {partition:?}"));
-        self.shared.network().part(partition)
+        let id = self.shared.network().part(partition);
+        self.partitions.insert(id, fault);
+        id
     }
 
     /// Parts these hosts from all others.
@@ -292,7 +294,9 @@ impl World {
     pub fn heal(&mut self, partition: PartitionId) {
         if self.shared.network().heal(partition) {
             self.trace.note(self.now, || "healed".into());
-            self.moment(None, Moment::Healed(Fault::Bisection));
+            if let Some(fault) = self.partitions.remove(&partition) {
+                self.moment(None, Moment::Healed(fault));
+            }
         }
     }
 
@@ -300,7 +304,9 @@ impl World {
     pub fn heal_all(&mut self) {
         self.shared.network().heal_all();
         self.trace.note(self.now, || "all healed".into());
-        self.moment(None, Moment::Healed(Fault::Bisection));
+        for fault in core::mem::take(&mut self.partitions).into_values() {
+            self.moment(None, Moment::Healed(fault));
+        }
     }
 
     /// Makes a name resolve to these addresses, on every host. The name of a host resolves to its own addresses, unless it

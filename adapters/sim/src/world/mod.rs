@@ -25,7 +25,8 @@ use crate::{
     chance::Chance,
     chronicle::{Chronicle, Moment},
     error::WorldError,
-    network::{HostId, Network},
+    fault::Fault,
+    network::{HostId, Network, PartitionId},
     runtime::Shared,
     statistics::Statistics,
     trace::{Trace, TraceHash},
@@ -115,6 +116,8 @@ pub struct World {
     shared: Arc<Shared>,
     hosts: Vec<HostState>,
     names: BTreeMap<String, HostId>,
+    /// What parts hosts now.
+    partitions: BTreeMap<PartitionId, Fault>,
     /// Who each host is and was; nobody for hosts without a node.
     identities: Vec<Vec<PeerId>>,
     agenda: Agenda<Job>,
@@ -148,6 +151,7 @@ impl World {
             shared: Shared::new(network, BEGINS, BEGINNING),
             hosts: Vec::new(),
             names: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             identities: Vec::new(),
             agenda: Agenda::new(None),
             chance: Chance::new(&seed, "world"),
@@ -349,7 +353,7 @@ impl World {
         }
         let (probability, longest) = state.late_timers;
         let late = if self.chance.happens(probability) {
-            self.statistics.faults.count(crate::Fault::LateTimer);
+            self.statistics.faults.count(Fault::LateTimer);
             self.chance.time(longest)
         } else {
             Duration::ZERO

@@ -310,3 +310,28 @@ fn both_ends_know_the_same_addresses() {
     stage.close(listener);
     assert_eq!(stage.net.peer_of(dialer), Some((HostId(1), false)));
 }
+
+#[test]
+fn nothing_arrives_before_the_pipe_is_there() {
+    for seed in 0..200 {
+        let link = Link::default().jitter(1.5);
+        let plan = Plan {
+            finish: false,
+            ..Plan::sends(10)
+        };
+        let (mut stage, [dialer, listener]) = Stage::pipe(seed, link, [plan.clone(), plan]);
+        stage.run();
+        for end in [dialer, listener] {
+            let about = |signal: &Signal| match signal {
+                Signal::Readable(of) | Signal::Writable(of) => *of == end,
+                Signal::Connected(_, Ok(of)) => *of == end,
+                Signal::Acceptable(_) => end == listener,
+                _ => false,
+            };
+            let signals = stage.log.iter().map(|(_, _, signal)| *signal);
+            let first = signals.filter(about).next().unwrap();
+            let begins = matches!(first, Signal::Connected(..) | Signal::Acceptable(_));
+            assert!(begins, "seed {seed}: {first:?}");
+        }
+    }
+}

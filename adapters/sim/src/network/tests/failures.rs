@@ -325,3 +325,55 @@ fn connecting_waits_for_a_partition_to_heal_or_times_out() {
         }
     }
 }
+
+#[test]
+fn a_reset_that_meets_a_partition_comes_when_it_has_healed_or_the_writer_times_out() {
+    for heals in [false, true] {
+        let deaf = Plan {
+            deaf: true,
+            finish: false,
+            ..Plan::default()
+        };
+        let link = Link::default().buffer(100);
+        let (mut stage, [dialer, listener]) = Stage::pipe(1, link, [Plan::sends(500), deaf]);
+        stage.run();
+        let id = stage.net.part(Partition::Apart([HostId(0)].into()));
+        // Something is unread.
+        stage.close(listener);
+        stage.run_for(secs(20));
+        assert_eq!(stage.users[&dialer].end, None);
+        if heals {
+            stage.net.heal(id);
+            stage.run_for(secs(2));
+        }
+        stage.run();
+        let expected = match heals {
+            true => NetworkError::Reset,
+            false => NetworkError::TimedOut,
+        };
+        assert_eq!(stage.users[&dialer].end, Some(Err(expected)));
+        stage.assert_forgotten();
+    }
+}
+
+#[test]
+fn an_end_that_has_timed_out_and_is_held_on_to_takes_nothing_more() {
+    let plan = Plan {
+        finish: false,
+        close: false,
+        ..Plan::sends(100)
+    };
+    let (mut stage, [dialer, listener]) = Stage::pipe(1, Link::default(), [plan.clone(), plan]);
+    stage.run();
+    stage.net.set_pipe_timeout(secs(20));
+    let id = stage.net.part(Partition::Apart([HostId(0)].into()));
+    say(&mut stage, dialer);
+    stage.run();
+    assert_eq!(stage.users[&dialer].end, Some(Err(NetworkError::TimedOut)));
+    stage.net.heal(id);
+    say(&mut stage, listener);
+    stage.run();
+    assert_eq!(stage.users[&listener].end, Some(Err(NetworkError::Reset)));
+    let nothing = stage.net.read(stage.now, dialer, 99, &mut BytesMut::new());
+    assert_eq!(nothing, Err(NetworkError::TimedOut));
+}
