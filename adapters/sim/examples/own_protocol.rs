@@ -253,7 +253,8 @@ pub fn run(seeds: u64, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let campaign = Campaign::new(0..seeds).plans(plan);
     let summary = campaign.run_scenario(1, Together::default, |_| {});
     if let Some(failure) = summary.failures.into_iter().next() {
-        return Err(Box::new(failure));
+        writeln!(out, "{failure}")?;
+        return Err("the good version fails".into());
     }
     writeln!(
         out,
