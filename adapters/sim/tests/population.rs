@@ -7,11 +7,11 @@
     clippy::arithmetic_side_effects
 )]
 
+use core::time::Duration;
 use drywire_sim::{
     Fault, WorldError,
     population::{Churn, Population, PopulationConfig},
 };
-use core::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -7,13 +7,13 @@
     clippy::arithmetic_side_effects
 )]
 
+use core::time::Duration;
 use drywire_sim::{
     Fault, HostBuilder, HostId, Moment, World,
     population::{Churn, Population, PopulationConfig},
     timeline::Timeline,
 };
 use roxmltree::Document;
-use core::time::Duration;
 
 fn texts<'a>(document: &'a Document<'_>) -> Vec<&'a str> {
     let texts = document
