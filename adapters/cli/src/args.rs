@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Run a whole network in virtual time, and tell how it fared
     Sim(SimOptions),
+    /// Run many small networks in trouble, and make the first failure a small test
+    Explore(ExploreOptions),
     /// Show a few nodes of this program talking to each other, on this machine alone
     Demo,
 }
@@ -195,6 +197,20 @@ pub(crate) struct SimOptions {
     pub(crate) trace: usize,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ExploreOptions {
+    /// Which seeds: from the first to before the last, as 0..1000, or one alone, which is shrunk if it fails
+    #[arg(value_name = "SEEDS", default_value = "0..100", value_parser = seed_range)]
+    pub(crate) seeds: SeedRange,
+}
+
+/// Seeds from the first to before the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeedRange {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
 /// Where a simulation's randomness comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seed {
@@ -304,6 +320,21 @@ fn seed(text: &str) -> Result<Seed, String> {
     whole(text)
         .map(Seed::Number)
         .map_err(|error| format!("{error}; a seed is one, or \"random\""))
+}
+
+fn seed_range(text: &str) -> Result<SeedRange, String> {
+    let wrong = |error: String| format!("{error}; seeds are as 0..1000, or one number");
+    let (start, end) = match text.split_once("..") {
+        Some((start, end)) => (whole(start).map_err(wrong)?, whole(end).map_err(wrong)?),
+        None => {
+            let only: u64 = whole(text).map_err(wrong)?;
+            (only, only.checked_add(1).ok_or("too large")?)
+        }
+    };
+    if start >= end {
+        return Err("there is no seed among these".to_owned());
+    }
+    Ok(SeedRange { start, end })
 }
 
 fn churn(text: &str) -> Result<Churn, String> {

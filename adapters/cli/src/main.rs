@@ -6,6 +6,7 @@
 mod args;
 mod clients;
 mod demo;
+mod explore;
 mod failure;
 mod keys;
 mod node;
@@ -100,6 +101,7 @@ async fn command(command: Command, hosts: &Hosts, output: &Output) -> Result<(),
         Command::Node(options) => node::run(options, hosts, output).await,
         Command::Ping(options) => clients::ping(options, hosts, output).await,
         Command::Sim(options) => sim::run(options, output).await,
+        Command::Explore(options) => explore::run(options, output).await,
         Command::Identify(options) => {
             let work = clients::identify(options, hosts, output);
             unless_interrupted("the peer said who it is", work).await

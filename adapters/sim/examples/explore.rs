@@ -42,11 +42,15 @@ fn main() -> ExitCode {
             )
         },
     );
-    let (before, after) = shrunk.time;
+    let (planned, after) = (shrunk.original.storm_ms, shrunk.failure.time);
+    let hosts = (shrunk.original.hosts, shrunk.failure.plan.hosts);
+    println!("shrunk in {} runs, from", shrunk.runs);
     println!(
-        "shrunk in {} runs: {} hosts, {before:?} to {after:?} of virtual time",
-        shrunk.runs, shrunk.failure.plan.hosts
+        "found: {} hosts, {} s planned, to",
+        hosts.0,
+        planned as f64 / 1000.0
     );
+    println!("reproducer: {} hosts, {} s", hosts.1, after.as_secs_f64());
     println!("{}", shrunk.failure.violation);
     println!("{}", shrunk.to_test());
     ExitCode::FAILURE

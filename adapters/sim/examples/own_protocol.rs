@@ -276,10 +276,10 @@ pub fn run(seeds: u64, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
 
     let again = |plan: &Plan| plan.run_scenario(&mut proud()).err().map(|found| *found);
     let shrunk = shrink(failure, 80, again, |_| {});
-    let (before, after) = shrunk.time;
+    let (planned, after) = (shrunk.original.storm_ms, shrunk.failure.time);
     writeln!(
         out,
-        "made small in {} runs, from {before:.1?} to {after:.1?}:\n",
+        "made small in {} runs, from a plan of {planned} ms to {after:.1?}:\n",
         shrunk.runs
     )?;
     let test = shrunk.to_scenario_test("Together { proud: true, ..Together::default() }");

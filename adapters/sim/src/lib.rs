@@ -100,7 +100,9 @@
 //! ```
 //!
 //! Pipes behave as TCP does: lost bytes come later, never wrong. Bits are flipped only where you ask for it, by
-//! [`Link::corruption`]. To cut one connection at a certain byte, see [`network::Network::cut_next`].
+//! [`Link::corruption`]. A pipe on which nothing gets through is given up after 15 minutes, or after what
+//! [`Network::set_pipe_timeout`](network::Network::set_pipe_timeout) says; [`World::network`] gives you the network. To cut one
+//! connection at a certain byte, see [`Network::cut_next`](network::Network::cut_next).
 //!
 //! # Crashes, partitions, clocks
 //!
@@ -168,7 +170,8 @@
 //! ```
 //!
 //! If the event does not come, the error lists those that came instead. [`World::statistics`] counts dials, handshakes,
-//! streams, bytes, faults and errors; [`World::trace`] has the last lines of all that happened, for people.
+//! streams, bytes, faults and errors; [`World::trace`] has the last lines of all that happened, for people;
+//! [`timeline`] draws it; [`World::record_to`] writes down all that goes in and out of the machines, to be replayed.
 //!
 //! # Your own protocol
 //!

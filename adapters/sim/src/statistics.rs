@@ -85,11 +85,11 @@ impl Default for Latencies {
 pub struct Statistics {
     /// Things that happened: arrivals, deadlines, scripted actions.
     pub steps: u64,
-    /// Dials the hosts' users began, those that led to a connection, and those that failed.
+    /// Dials the hosts' users began.
     pub dials: u64,
-    /// Dials that led to a connection.
+    /// Those of them that led to a connection.
     pub dials_succeeded: u64,
-    /// Dials that failed.
+    /// Those of them that failed.
     pub dials_failed: u64,
     /// Handshakes done: each makes two ends.
     pub handshakes: u64,

@@ -1,6 +1,5 @@
 //! The engine's hosts in a world: async code on bad links, in virtual time.
 #![allow(
-    clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::unwrap_used,
     clippy::expect_used,

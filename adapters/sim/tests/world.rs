@@ -8,14 +8,21 @@
     clippy::std_instead_of_alloc
 )]
 
-use core::{cell::Cell, net::Ipv4Addr, time::Duration};
+use bytes::BytesMut;
+use core::{
+    cell::Cell,
+    net::Ipv4Addr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use drywire::{
     node::NodeEvent,
-    protocol::StandardEvent,
+    protocol::{Standard, StandardEvent},
     swarm::{DialOptions, Event},
 };
-use drywire_sim::{HostBuilder, Link, TraceHash, World, WorldError};
-use std::rc::Rc;
+use drywire_engine::{Host as AsyncHost, Runtime};
+use drywire_sim::{Host, HostBuilder, HostContext, Link, PORT, TraceHash, World, WorldError};
+use std::{rc::Rc, sync::Arc};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -242,4 +249,82 @@ fn names_of_hosts_resolve() {
         // What was said about a name before goes before.
         assert_eq!(world.are_connected(alice, host), ip.is_none());
     }
+}
+
+#[test]
+fn hosts_of_all_kinds_live_in_one_world_and_may_come_late() {
+    let mut world = World::new(3);
+    world.set_default_link(Link::default().jitter(0.2)).unwrap();
+    // A closure is an application.
+    let met = Rc::new(Cell::new(0));
+    let count = met.clone();
+    let popular = HostBuilder::standard("popular").application(
+        move |event: NodeEvent<StandardEvent>, _: &mut HostContext<'_, Standard>| {
+            if let NodeEvent::Swarm(Event::ConnectionEstablished { .. }) = event {
+                count.set(count.get() + 1);
+            }
+        },
+    );
+    let popular = world.add(popular).unwrap();
+    // Many machines of the same kind.
+    let many: Result<Vec<Host<Standard>>, WorldError> = (0..10)
+        .map(|number| world.add(HostBuilder::standard(format!("guest {number}"))))
+        .collect();
+    for guest in many.unwrap() {
+        world.dial(guest, popular).unwrap();
+    }
+    // Async code.
+    let runtime = world.add_runtime("async").unwrap();
+    runtime.spawn({
+        let runtime = runtime.clone();
+        async move {
+            let host = AsyncHost::builder(runtime.clone(), Standard::default())
+                .start()
+                .unwrap();
+            let address = "/dns4/popular/tcp/4001".parse().unwrap();
+            host.dial(DialOptions::address(address)).await.unwrap();
+            runtime.sleep(secs(1_000)).await;
+        }
+    });
+    // A peer that breaks the rules.
+    let mallory = world.add_runtime("mallory").unwrap();
+    let address = world.network().addresses(popular.id())[0];
+    let refused = Arc::new(AtomicU64::new(0));
+    mallory.spawn({
+        let (runtime, refused) = (mallory.clone(), refused.clone());
+        async move {
+            loop {
+                let mut pipe = runtime.connect((address, PORT).into()).await.unwrap();
+                pipe.write_all(&[0xff; 100]).await.unwrap();
+                let mut answer = BytesMut::with_capacity(100);
+                while pipe.read(&mut answer).await.is_ok_and(|count| count > 0) {}
+                refused.fetch_add(1, Ordering::Relaxed);
+                runtime.sleep(Duration::from_millis(500)).await;
+            }
+        }
+    });
+    // One that comes late, and knows nothing but a name.
+    world.after(secs(5), |world| {
+        let late = world.add(HostBuilder::standard("late"))?;
+        let popular = world.find("popular").map(|host| world.address(host));
+        world.dial_with(late, DialOptions::address(popular.expect("it is there")?))
+    });
+    world.run_for(secs(10)).unwrap();
+    assert_eq!(met.get(), 12);
+    assert!((15..=20).contains(&refused.load(Ordering::Relaxed)));
+    // Some are not even let in: many have come from one address within a short time.
+    let statistics = world.statistics();
+    assert_eq!(
+        statistics.incoming_failed + statistics.refused,
+        refused.load(Ordering::Relaxed),
+        "{:?}",
+        statistics.errors
+    );
+
+    // Names of one world are no names of another.
+    let error = World::new(1).run_on(popular, |_, _| ()).unwrap_err();
+    assert_eq!(error, WorldError::UnknownHost(popular.id()));
+    world.crash(popular).unwrap();
+    let error = world.run_on(popular, |_, _| ()).unwrap_err();
+    assert_eq!(error, WorldError::HostDown(popular.id()));
 }

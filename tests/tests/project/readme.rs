@@ -61,9 +61,15 @@ fn what_its_commands_and_links_name_exists() {
     for path in manifests {
         assert!(root().join(&path).is_file(), "{path}");
     }
-    let names: Vec<String> = ["core", "adapters/engine", "adapters/tokio", "adapters/cli"]
-        .map(|package| value(&format!("{package}/Cargo.toml"), "name"))
-        .into();
+    let names: Vec<String> = [
+        "core",
+        "adapters/engine",
+        "adapters/sim",
+        "adapters/tokio",
+        "adapters/cli",
+    ]
+    .map(|package| value(&format!("{package}/Cargo.toml"), "name"))
+    .into();
     let readme = read("README.md");
     for name in &names {
         assert!(

@@ -6,7 +6,12 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
-use std::{collections::BTreeMap, ops::Range, sync::Mutex, thread};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex},
+    thread,
+};
 
 /// Faults that hosts with pipes alone cannot meet.
 const OF_DATAGRAMS: &[Fault] = &[
@@ -23,6 +28,7 @@ pub struct Campaign {
     threads: usize,
     plan: fn(u64) -> Plan,
     errors: Vec<&'static str>,
+    stop: Arc<AtomicBool>,
 }
 
 /// What a campaign met.
@@ -61,6 +67,7 @@ impl Campaign {
             threads: thread::available_parallelism().map_or(1, core::num::NonZero::get),
             plan: Plan::draw,
             errors: Vec::new(),
+            stop: Arc::default(),
         }
     }
 
@@ -85,6 +92,13 @@ impl Campaign {
         self
     }
 
+    /// Begins no more runs once this is true.
+    #[must_use]
+    pub fn stop_on(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
     /// Runs them with hosts of the standard protocols that call each other. Stops soon after `failures` of them have failed.
     /// `progress` is told how many are done.
     pub fn run(&self, failures: usize, progress: impl Fn(u64) + Sync) -> Summary {
@@ -104,7 +118,7 @@ impl Campaign {
         thread::scope(|scope| {
             for _ in 0..self.threads {
                 scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed) {
+                    while !stop.load(Ordering::Relaxed) && !self.stop.load(Ordering::Relaxed) {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if seed >= self.seeds.end {
                             return;

@@ -77,7 +77,7 @@ impl Echoes {
             lengths: plan.lengths.clone(),
             connections: plan.connections,
             slow_reader: slow,
-            keep_alive: plan.keep_alive,
+            keep_alive,
             ..EchoConfig::default()
         };
         let mut builder = HostBuilder::standard(format!("h{number}"))

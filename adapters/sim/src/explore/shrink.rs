@@ -1,7 +1,6 @@
 //! Making a failing plan small.
 
 use super::{Failure, Plan};
-use core::time::Duration;
 
 /// The smallest failing plan that was found.
 #[derive(Clone, Debug)]
@@ -9,8 +8,8 @@ use core::time::Duration;
 pub struct Shrunk {
     /// Its failure.
     pub failure: Failure,
-    /// How long the failing run took before, and takes now, in virtual time.
-    pub time: (Duration, Duration),
+    /// The plan that failed first.
+    pub original: Plan,
     /// Runs it took to find.
     pub runs: u32,
 }
@@ -44,7 +43,7 @@ pub fn shrink(
     mut run: impl FnMut(&Plan) -> Option<Failure>,
     mut progress: impl FnMut(&Plan),
 ) -> Shrunk {
-    let first = failure.time;
+    let original = failure.plan.clone();
     let mut best = failure;
     let mut left = runs;
     // Cheap wins first: nothing after the violation matters.
@@ -70,7 +69,7 @@ pub fn shrink(
         }
     }
     Shrunk {
-        time: (first, best.time),
+        original,
         failure: best,
         runs: runs - left,
     }

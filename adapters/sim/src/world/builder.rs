@@ -143,7 +143,8 @@ impl World {
         Ok(Host::new(id))
     }
 
-    /// Adds a host without a node: its sockets are for scripts and async code.
+    /// Adds a host without a node, for async code: see [`runtime`](Self::runtime). Without addresses it is given one. Where
+    /// neither addresses nor a region matter, [`add_runtime`](Self::add_runtime) is shorter.
     ///
     /// # Errors
     /// [`WorldError`] says what is wrong with it; nothing was added.

@@ -28,7 +28,7 @@ impl World {
     /// Runs a command on a host: on its node, and on its application.
     ///
     /// # Errors
-    /// [`WorldError::HostDown`] if it does not run now.
+    /// [`WorldError::HostDown`] if it does not run now, [`WorldError::UnknownHost`] if it is another world's.
     pub fn run_on<P: Protocol + 'static, A: Application<P>, R>(
         &mut self,
         host: Host<P, A>,
@@ -41,7 +41,7 @@ impl World {
     /// Runs a command on a host's protocols, see [`Swarm::with`](drywire::swarm::Swarm::with).
     ///
     /// # Errors
-    /// [`WorldError::HostDown`] if it does not run now.
+    /// [`WorldError::HostDown`] if it does not run now, [`WorldError::UnknownHost`] if it is another world's.
     pub fn with<P: Protocol + 'static, A: Application<P>, R>(
         &mut self,
         host: Host<P, A>,
@@ -110,7 +110,10 @@ impl World {
             let machine = machine.downcast_mut::<NodeHost<P, A>>()?;
             Some(run(machine, outside))
         });
-        result.flatten().ok_or(WorldError::HostDown(host.id))
+        let known = self.host_mut(host.id).map(|_| ());
+        result
+            .flatten()
+            .ok_or_else(|| known.err().unwrap_or(WorldError::HostDown(host.id)))
     }
 
     /// Dials from one host to where another listens. Its terminal event is counted, and missed if it does not come.

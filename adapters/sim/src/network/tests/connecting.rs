@@ -328,8 +328,8 @@ fn nothing_arrives_before_the_pipe_is_there() {
                 Signal::Acceptable(_) => end == listener,
                 _ => false,
             };
-            let signals = stage.log.iter().map(|(_, _, signal)| *signal);
-            let first = signals.filter(about).next().unwrap();
+            let mut signals = stage.log.iter().map(|(_, _, signal)| *signal);
+            let first = signals.find(about).unwrap();
             let begins = matches!(first, Signal::Connected(..) | Signal::Acceptable(_));
             assert!(begins, "seed {seed}: {first:?}");
         }
