@@ -351,10 +351,12 @@ impl<P: Protocol> Node<P> {
                 connection.handle_timeout(now)
             });
         }
-        // Often only connections had something to do.
+        // Often only connections had something to do. The swarm hears of the time all the same: the next call may tell an
+        // earlier one.
         let due = self.swarm.poll_timeout();
+        self.swarm.handle_timeout(self.now);
         if due.is_some_and(|at| at <= self.now) {
-            self.command(now, |swarm| swarm.handle_timeout(now));
+            self.carry();
         }
     }
 
