@@ -41,12 +41,12 @@ fn explore(seeds: SeedRange, stop: &Arc<AtomicBool>, output: &Output) -> Result<
     // Panics are violations here, and told as such: what they print themselves is in the way.
     panic::set_hook(Box::new(|_| {}));
     let begun = Instant::now();
-    let bar = output.progress_steps(seeds.end - seeds.start);
+    let asked = seeds.end.saturating_sub(seeds.start);
+    let bar = output.progress_steps(asked);
     let campaign = Campaign::new(seeds.start..seeds.end).stop_on(stop.clone());
     let summary = campaign.run(1, |done| bar.at(done, "seeds".to_owned()));
     drop(bar);
     tell(&summary, begun.elapsed(), output)?;
-    let asked = seeds.end - seeds.start;
     match summary.failures.into_iter().next() {
         Some(failure) => {
             output.log(&failure.to_string());

@@ -279,3 +279,33 @@ fn an_interrupted_run_tells_how_far_it_came() {
     assert_eq!(summary["interrupted"], true);
     assert!(summary["virtual_seconds"].as_f64().unwrap() < 30_000_000.0);
 }
+
+#[test]
+fn seeds_are_explored_and_told() {
+    let text = String::from_utf8(run(&["explore", "1..3"]).stdout).unwrap();
+    assert!(text.starts_with("2 seeds passed in "), "{text}");
+    let all = lines(&run(&["--json", "explore", "2"]));
+    let [explored] = all.as_slice() else {
+        panic!("{all:?}")
+    };
+    assert_eq!(explored["event"], "explored");
+    assert_eq!(
+        (&explored["passed"], &explored["failed"]),
+        (&1.into(), &0.into())
+    );
+    assert!(explored["events"].as_u64().unwrap() > 1000);
+    for (wrong, told) in [
+        ("3..3", "no seed among these"),
+        ("4..2", "no seed among these"),
+        (
+            "x",
+            "not a whole number; seeds are as 0..1000, or one number",
+        ),
+        ("1..y", "not a whole number"),
+        ("18446744073709551615", "too large"),
+    ] {
+        let (code, text) = fails(&["explore", wrong]);
+        assert_eq!(code, 2, "{wrong}: {text}");
+        assert!(text.contains(told), "{wrong}: {text}");
+    }
+}
