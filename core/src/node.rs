@@ -341,6 +341,18 @@ impl<P: Protocol> Node<P> {
         self.command(now, |swarm| swarm.shutdown(now));
     }
 
+    /// Checks the books of all connections, see [`Connection::audit`]. Those of the swarm: [`Swarm::audit`].
+    ///
+    /// # Errors
+    /// What does not add up, in words. It would be a bug in this crate.
+    pub fn audit_connections(&self) -> Result<(), String> {
+        for (id, held) in &self.connections {
+            let audit = held.connection.audit();
+            audit.map_err(|message| alloc::format!("{id}: {message}"))?;
+        }
+        Ok(())
+    }
+
     // Time and polls
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come. Early and repeated calls do no harm.

@@ -110,7 +110,8 @@ impl Trace {
 
     pub(crate) fn keep(&mut self, lines: usize) {
         self.keep = lines;
-        self.lines.truncate(lines);
+        let surplus = self.lines.len().saturating_sub(lines);
+        self.lines.drain(..surplus);
     }
 
     /// Adds to the hash: at this time, this host, this kind of thing, these bytes.

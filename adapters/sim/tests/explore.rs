@@ -11,8 +11,11 @@
     clippy::arithmetic_side_effects
 )]
 
-use drywire_sim::explore::{Campaign, Plan};
-use std::env;
+use drywire_sim::{
+    HostBuilder, Violation, World, WorldError,
+    explore::{Campaign, Plan, Scenario, Trouble},
+};
+use std::{collections::BTreeSet, env};
 
 /// How connections, dials and streams must have ended somewhere, lest the campaign prove less than it says.
 const ERRORS: &[&str] = &[
@@ -96,4 +99,55 @@ fn the_same_seed_runs_the_same_twice_on_one_thread_or_two() {
         once.hashes.len(),
         "each seed is a run of its own"
     );
+}
+
+/// One host alone, and seeds that are said to fail.
+struct Alone;
+
+impl Scenario for Alone {
+    fn build(&mut self, world: &mut World, _: &Plan) -> Result<(), WorldError> {
+        world.add(HostBuilder::standard("alone")).map(drop)
+    }
+
+    fn calm(&mut self, world: &mut World, plan: &Plan) -> Result<(), Box<Violation>> {
+        match plan.seed % 7 {
+            3 => Err(world.fail(None, "not the third of seven", String::new())),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn what_a_failing_campaign_tells_does_not_depend_on_its_threads() {
+    let told = |threads| {
+        let campaign = Campaign::new(0..60).plans(short).threads(threads);
+        let summary = campaign.run_scenario(2, || Alone, |_| {});
+        let failures: Vec<u64> = summary.failures.iter().map(|of| of.plan.seed).collect();
+        assert_eq!(failures, [3, 10]);
+        (summary.passed, summary.steps, summary.hashes)
+    };
+    let alone = told(1);
+    assert_eq!(alone.0, 9);
+    let all: BTreeSet<_> = (0..5).map(|_| told(4)).collect();
+    assert_eq!(all, BTreeSet::from([alone]));
+}
+
+#[test]
+fn a_plan_that_makes_no_sense_is_not_run() {
+    let late = |probability| Trouble::LateTimers {
+        probability,
+        longest_ms: 100,
+    };
+    for (trouble, name) in [
+        (late(-0.5), "probability of late timers cannot be -0.5"),
+        (late(1.5), "probability of late timers cannot be 1.5"),
+        (late(f64::NAN), "probability of late timers cannot be NaN"),
+        (Trouble::Loss { probability: 2.0 }, "loss cannot be 2"),
+        (Trouble::Jitter { sigma: f64::NAN }, "jitter cannot be NaN"),
+        (Trouble::SmallBuffers { bytes: 0 }, "buffer cannot be 0"),
+    ] {
+        let failure = Plan::new(1).trouble(trouble).run().unwrap_err();
+        assert_eq!(failure.violation.message, name);
+        assert_eq!(failure.statistics.steps, 0);
+    }
 }

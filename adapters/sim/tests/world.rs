@@ -18,7 +18,7 @@ use core::{
 use drywire::{
     node::NodeEvent,
     protocol::{Standard, StandardEvent},
-    swarm::{DialOptions, Event},
+    swarm::{Config, DialOptions, Event},
 };
 use drywire_engine::{Host as AsyncHost, Runtime};
 use drywire_sim::{Host, HostBuilder, HostContext, Link, PORT, TraceHash, World, WorldError};
@@ -84,12 +84,81 @@ fn a_world_that_cannot_be_built_says_why() {
         .set_default_link(Link::default().loss(-0.5))
         .unwrap_err();
     assert_eq!(error.to_string(), "loss cannot be -0.5");
+    for (link, name) in [
+        (Link::default().jitter(f64::NAN), "jitter cannot be NaN"),
+        (Link::default().jitter(100.0), "jitter cannot be 100"),
+        (
+            Link::default().latency(secs(90_000)),
+            "latency cannot be 90000",
+        ),
+        (Link::default().latency(Duration::MAX), "latency cannot be"),
+        (Link::default().buffer(0), "buffer cannot be 0"),
+        (Link::default().bandwidth(0), "bandwidth cannot be 0"),
+    ] {
+        let error = world.set_link(alice, alice, link).unwrap_err();
+        assert!(error.to_string().starts_with(name), "{error}");
+    }
     let stranger = World::new(2).add(HostBuilder::standard("x")).unwrap();
     let mut empty = World::new(3);
     assert_eq!(
         empty.crash(stranger).unwrap_err(),
         WorldError::UnknownHost(stranger.id())
     );
+}
+
+#[test]
+fn a_host_that_cannot_be_added_was_never_there() {
+    let add = |world: &mut World, listeners| {
+        let mut config = Config::default();
+        config.limits.listeners = listeners;
+        world.add(HostBuilder::standard("bob").config(config))
+    };
+    let run = |refused: bool| {
+        let mut world = World::new(1);
+        let alice = world.add(HostBuilder::standard("alice")).unwrap();
+        if refused {
+            let error = add(&mut world, 0).unwrap_err();
+            assert_eq!(error, WorldError::Refused("too many listeners".into()));
+            assert_eq!((world.hosts().count(), world.find("bob")), (1, None));
+        }
+        let bob = add(&mut world, 1).unwrap();
+        let address = world.address(bob).unwrap();
+        world.connect(alice, bob).unwrap();
+        (bob.id(), world.peer_id(bob).unwrap(), address)
+    };
+    let (id, peer, _) = run(true);
+    let (other, same, _) = run(false);
+    assert_eq!((id, peer), (other, same));
+}
+
+#[test]
+fn addresses_are_given_until_there_are_no_more_and_never_twice() {
+    let mut world = World::new(1);
+    let second = Ipv4Addr::new(198, 18, 0, 2);
+    let own = world.add_bare("own", vec![second.into()], None).unwrap();
+    let mut last = own;
+    for number in 1.. {
+        match world.add_bare(number.to_string(), Vec::new(), None) {
+            Ok(host) => last = host,
+            Err(error) => {
+                assert_eq!(error, WorldError::OutOfAddresses);
+                break;
+            }
+        }
+    }
+    // All of 198.18.0.0/15 but its first and its last.
+    assert_eq!(world.hosts().count(), (1 << 17) - 2);
+    let highest = Ipv4Addr::new(198, 19, 255, 254);
+    assert_eq!(world.network().addresses(last), [highest]);
+    assert_eq!(world.network().addresses(own), [second]);
+}
+
+#[test]
+fn of_the_trace_the_last_lines_are_kept() {
+    let (mut world, _) = two(1, Link::default());
+    let all = world.trace();
+    world.keep_trace(5);
+    assert_eq!(world.trace(), all[all.len() - 5..]);
 }
 
 #[test]

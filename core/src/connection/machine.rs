@@ -268,6 +268,28 @@ impl Connection {
         matches!(self.phase, Phase::Established)
     }
 
+    /// Checks the books: whether every count of streams is what the streams there account for, and within its limit. For
+    /// tests and simulations; the cost grows with the number of streams.
+    ///
+    /// # Errors
+    /// What does not add up, in words. It would be a bug in this crate.
+    pub fn audit(&self) -> Result<(), String> {
+        self.session.audit()?;
+        let (config, inbound) = (&self.config, self.session.inbound_streams());
+        let limits = [
+            ("accepted streams", inbound, config.max_streams),
+            (
+                "streams that negotiate",
+                self.negotiating,
+                config.max_negotiating_streams,
+            ),
+        ];
+        let broken = limits.into_iter().find(|(_, there, limit)| there > limit);
+        broken.map_or(Ok(()), |(what, there, limit)| {
+            Err(alloc::format!("{what}: {there}, at most {limit} allowed"))
+        })
+    }
+
     /// Keeps the connection open although nothing uses it, or no longer.
     pub fn set_keep_alive(&mut self, keep_alive: bool) {
         when_recorded!(self, self.note(ConnectionInput::KeepAlive(keep_alive)));

@@ -2,6 +2,7 @@
 
 mod dependencies;
 mod files;
+mod invariants;
 mod layers;
 mod readme;
 mod security;

@@ -99,8 +99,8 @@ impl Campaign {
         self
     }
 
-    /// Runs them with hosts of the standard protocols that call each other. Stops soon after `failures` of them have failed.
-    /// `progress` is told how many are done.
+    /// Runs them with hosts of the standard protocols that call each other, up to the seed with which `failures` of them have
+    /// failed. `progress` is told how many are done.
     pub fn run(&self, failures: usize, progress: impl Fn(u64) + Sync) -> Summary {
         self.run_scenario(failures, Echoes::default, progress)
     }
@@ -139,12 +139,20 @@ impl Campaign {
         let results = results
             .into_inner()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
-        self.sum_up(results)
+        self.sum_up(results, failures)
     }
 
-    fn sum_up(&self, results: BTreeMap<u64, Result<Report, Box<Failure>>>) -> Summary {
+    fn sum_up(
+        &self,
+        results: BTreeMap<u64, Result<Report, Box<Failure>>>,
+        failures: usize,
+    ) -> Summary {
         let mut summary = Summary::default();
         for (seed, result) in results {
+            // What other threads ran of later seeds is left out: it depends on how fast they were.
+            if summary.failures.len() >= failures.max(1) {
+                break;
+            }
             let hosts = (self.plan)(seed).hosts as u32;
             let (statistics, time) = match result {
                 Ok(report) => {

@@ -119,7 +119,7 @@ fn set_up(plan: &Plan, world: &mut World) -> Result<(), WorldError> {
     }
     world.set_default_link(link)?;
     for trouble in &plan.troubles {
-        trouble.schedule(world, &seed, until);
+        trouble.schedule(world, &seed, until)?;
     }
     Ok(())
 }

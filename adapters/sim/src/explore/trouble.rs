@@ -2,6 +2,7 @@
 
 use crate::{
     chance::Chance,
+    error::WorldError,
     fault::Fault,
     network::{HostId, Link, Partition, Pieces},
     world::World,
@@ -274,7 +275,15 @@ impl Trouble {
     }
 
     /// Has it happen from now until then.
-    pub(super) fn schedule(&self, world: &mut World, seed: &Seed, until: Instant) {
+    ///
+    /// # Errors
+    /// Which number makes no sense.
+    pub(super) fn schedule(
+        &self,
+        world: &mut World,
+        seed: &Seed,
+        until: Instant,
+    ) -> Result<(), WorldError> {
         let chance = |what: &str| Chance::new(seed, &format!("{} {what}", self.kind()));
         match *self {
             Self::Bisections {
@@ -337,14 +346,21 @@ impl Trouble {
             }
             _ => {
                 for host in world.hosts() {
-                    self.schedule_at(world, host, chance(&host.to_string()), until);
+                    self.schedule_at(world, host, chance(&host.to_string()), until)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// The same for what concerns single hosts, so that the draws of one do not shift another's.
-    fn schedule_at(&self, world: &mut World, host: HostId, chance: Chance, until: Instant) {
+    fn schedule_at(
+        &self,
+        world: &mut World,
+        host: HostId,
+        chance: Chance,
+        until: Instant,
+    ) -> Result<(), WorldError> {
         match *self {
             Self::Crashes {
                 every_ms,
@@ -410,7 +426,7 @@ impl Trouble {
                 longest_ms,
             } => {
                 let longest = Duration::from_millis(longest_ms);
-                let _ = world.make_timers_late(host, probability.min(1.0), longest);
+                world.make_timers_late(host, probability, longest)?;
             }
             Self::OutOfDescriptors {
                 every_ms,
@@ -440,6 +456,7 @@ impl Trouble {
             }
             _ => {}
         }
+        Ok(())
     }
 }
 

@@ -3,6 +3,11 @@
 use crate::{chance::Chance, error::WorldError};
 use core::time::Duration;
 
+/// The longest latency and stall: a day. Sums of them stay far from the end of time.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// Beyond this, latencies are nothing but chance.
+const MOST_JITTER: f64 = 5.0;
+
 /// How bytes and datagrams fare on their way, and what goes wrong there. Each direction draws for itself.
 ///
 /// [`Link::default()`] is a clean local network: 1 ms, no faults. Probabilities are between 0 and 1.
@@ -18,9 +23,9 @@ use core::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Link {
-    /// How long bytes travel one way. 1 ms.
+    /// How long bytes travel one way, at most a day. 1 ms.
     pub latency: Duration,
-    /// Standard deviation of the logarithm of a factor to the latency, drawn for each piece. 0.
+    /// Standard deviation of the logarithm of a factor to the latency, drawn for each piece; at most 5. 0.
     pub jitter: f64,
     /// The probability that a piece is late by a time of Pareto's law (alpha 1.5, from 100 ms to 5 s). 0.
     pub spikes: f64,
@@ -35,7 +40,7 @@ pub struct Link {
     pub partial_writes: f64,
     /// The probability that a piece, and everything behind it, stalls for up to [`longest_stall`](Self::longest_stall). 0.
     pub stalls: f64,
-    /// 60 s.
+    /// At most a day. 60 s.
     pub longest_stall: Duration,
     /// The probability that a piece is cut somewhere and the pipe is reset there. 0.
     pub resets: f64,
@@ -173,14 +178,27 @@ impl Link {
                 return Err(WorldError::BadRate { name, value });
             }
         }
+        let longest = LONGEST.as_secs_f64();
         let rest = [
-            ("jitter", self.jitter, 0.0),
-            ("loss_burst", self.loss_burst, 1.0),
-            ("buffer", self.buffer as f64, 1.0),
-            ("bandwidth", self.bandwidth.unwrap_or(1) as f64, 1.0),
+            ("latency", self.latency.as_secs_f64(), 0.0, longest),
+            (
+                "longest_stall",
+                self.longest_stall.as_secs_f64(),
+                0.0,
+                longest,
+            ),
+            ("jitter", self.jitter, 0.0, MOST_JITTER),
+            ("loss_burst", self.loss_burst, 1.0, f64::MAX),
+            ("buffer", self.buffer as f64, 1.0, f64::MAX),
+            (
+                "bandwidth",
+                self.bandwidth.unwrap_or(1) as f64,
+                1.0,
+                f64::MAX,
+            ),
         ];
-        for (name, value, least) in rest {
-            if !value.is_finite() || value < least {
+        for (name, value, least, most) in rest {
+            if !(least..=most).contains(&value) {
                 return Err(WorldError::BadRate { name, value });
             }
         }
@@ -249,7 +267,8 @@ impl Pieces {
 }
 
 pub(super) fn scale(time: Duration, factor: f64) -> Duration {
-    Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(time)
+    let scaled = Duration::try_from_secs_f64(time.as_secs_f64() * factor);
+    scaled.unwrap_or(LONGEST).min(LONGEST)
 }
 
 /// Where in the world a host is: latencies between them are those typical of public clouds.

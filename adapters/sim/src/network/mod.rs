@@ -296,12 +296,27 @@ impl Network {
         Ok(host)
     }
 
+    /// The last host was never there: nothing but adding was done to it. Returns the addresses it had.
+    pub(crate) fn take_back_host(&mut self) -> Vec<IpAddr> {
+        let gone = self.hosts.pop().map(|host| host.addresses);
+        let addresses = gone.unwrap_or_default();
+        for address in &addresses {
+            self.by_address.remove(address);
+        }
+        addresses
+    }
+
     /// The addresses of a host; empty if there is none.
     #[must_use]
     pub fn addresses(&self, host: HostId) -> &[IpAddr] {
         self.hosts
             .get(host.number())
             .map_or(&[], |host| &host.addresses)
+    }
+
+    /// Whether a host has this address.
+    pub(crate) fn is_address(&self, address: IpAddr) -> bool {
+        self.by_address.contains_key(&address)
     }
 
     /// Whether a host's process runs.

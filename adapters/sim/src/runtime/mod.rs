@@ -132,6 +132,12 @@ impl Shared {
         lock(&self.sites).push(Arc::new(Site { host, inner }));
     }
 
+    /// The last host was never there. Returns the addresses it had.
+    pub(crate) fn take_back_host(&self) -> Vec<IpAddr> {
+        lock(&self.sites).pop();
+        self.network().take_back_host()
+    }
+
     fn site(&self, host: HostId) -> Option<Arc<Site>> {
         lock(&self.sites).get(host.number()).cloned()
     }

@@ -136,8 +136,7 @@ impl World {
             state.patience = patience;
         }
         if let Err(error) = self.boot(id, false) {
-            // The network keeps the address; nobody answers there.
-            self.shared.network().crash(self.now, id, true);
+            self.take_back();
             return Err(error);
         }
         Ok(Host::new(id))
@@ -185,17 +184,37 @@ impl World {
         Ok(id)
     }
 
-    /// Addresses of 100.64.0.0/10 and on: each host its own, in order, so that they are public to nobody and in no
-    /// other's way.
+    /// The host that was added last was never there.
+    fn take_back(&mut self) {
+        let Some(state) = self.hosts.pop() else {
+            return;
+        };
+        self.identities.pop();
+        self.names.remove(&state.name);
+        let addresses = self.shared.take_back_host();
+        let mut names = self.shared.names();
+        // Unless the name was made to mean others.
+        if names.addresses.get(&state.name) == Some(&addresses) {
+            names.addresses.remove(&state.name);
+        }
+    }
+
+    /// Addresses of 198.18.0.0/15, which is set aside for tests of networks: each host its own, in order, but for those
+    /// that a host was given by name.
     fn next_address(&mut self) -> Result<IpAddr, WorldError> {
-        self.addresses_given += 1;
         let base = u32::from(Ipv4Addr::new(198, 18, 0, 0));
         let limit = u32::from(Ipv4Addr::new(198, 19, 255, 255));
-        let next = base + self.addresses_given;
-        if next >= limit {
-            return Err(WorldError::OutOfAddresses);
+        loop {
+            let next = base + self.addresses_given + 1;
+            if next >= limit {
+                return Err(WorldError::OutOfAddresses);
+            }
+            self.addresses_given += 1;
+            let address = Ipv4Addr::from(next).into();
+            if !self.shared.network().is_address(address) {
+                return Ok(address);
+            }
         }
-        Ok(Ipv4Addr::from(next).into())
     }
 
     /// Starts the node of a host.

@@ -31,6 +31,8 @@ const MAX_TURNS: usize = 10_000;
 const TRANSMIT: usize = 64 * 1024;
 /// How long an answer to a name lookup takes.
 pub(crate) const LOOKUP: Duration = Duration::from_millis(5);
+/// Dials that are remembered after they ended, to notice one that ends again.
+const ENDED_DIALS: usize = 1_024;
 /// How long accepting pauses when there are no descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,7 @@ pub(crate) struct NodeHost<P: Protocol, A> {
     dialed: BTreeMap<ConnectionId, Instant>,
     /// Dials the world began, whose end it waits for.
     dials: BTreeSet<DialId>,
+    /// The last dials that ended.
     ended_dials: BTreeSet<DialId>,
     listeners: BTreeMap<network::ListenerId, ListenerId>,
     accepting: bool,
@@ -285,6 +288,10 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
         if !self.ended_dials.insert(dial) {
             let message = format!("{dial:?} ended twice");
             outside.violation("I32 each dial ends once", message);
+        }
+        if self.ended_dials.len() > ENDED_DIALS {
+            // Later dials have greater names.
+            self.ended_dials.pop_first();
         }
         self.dials.remove(&dial)
     }
@@ -639,6 +646,9 @@ impl<P: Protocol + 'static, A: Application<P>> Machine for NodeHost<P, A> {
     fn check(&mut self, outside: &mut Outside<'_>) {
         if let Err(message) = self.node.swarm().audit() {
             outside.violation("I31 what is reserved adds up", message);
+        }
+        if let Err(message) = self.node.audit_connections() {
+            outside.violation("I28 streams are within their limits", message);
         }
         for (id, pipe) in &mut self.pipes {
             if let Some((invariant, message)) = pipe.overdue(outside) {

@@ -122,3 +122,30 @@ impl Header {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_header_is_written_as_it_was_read() {
+        let samples = [0, 1, 2, 3, 4, 8, 15, 0x7f, 0x80, 0xff];
+        let mut read = 0;
+        for version in [0, 1, 0xff] {
+            for kind in samples {
+                for (high, low) in samples.iter().flat_map(|a| samples.map(|b| (*a, b))) {
+                    for stream in [0, 1, 2, 0x0102_0304, u32::MAX] {
+                        let [s0, s1, s2, s3] = u32::to_be_bytes(stream);
+                        let bytes = [version, kind, high, low, s0, s1, s2, s3, low, kind, high, 7];
+                        if let Ok(header) = Header::decode(bytes) {
+                            assert_eq!(header.encode(), bytes);
+                            read += 1;
+                        }
+                    }
+                }
+            }
+        }
+        // Two kinds with four streams each, two with none.
+        assert_eq!(read, 100 * (2 * 4 + 2));
+    }
+}

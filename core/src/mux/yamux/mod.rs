@@ -61,6 +61,7 @@
 //! Control frames go first. Data goes by priority, and round-robin within a priority by turns of 16 KiB, so that a stream
 //! of small frames gets its share. A SYN or ACK rides on the stream's first data frame, FIN on its last.
 
+mod audit;
 mod flow;
 mod frame;
 mod receive;

@@ -727,6 +727,9 @@ proptest! {
                 }
                 Op::Tick(micros) => now = now + Duration::from_micros(micros),
             }
+            for side in &sides {
+                prop_assert_eq!(side.session.audit(), Ok(()));
+            }
         }
         // Let everything out, and read it.
         for _ in 0..200 {
