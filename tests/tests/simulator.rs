@@ -10,11 +10,11 @@
     clippy::arithmetic_side_effects
 )]
 
+use drywire_sim::explore::{Campaign, Plan};
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::SystemTime,
 };
 
 /// A bug, put into the core by changing one place.
@@ -32,24 +32,36 @@ const MUTANTS: [Mutant; 3] = [
         name: "a window update is lost now and then",
         file: "core/src/mux/yamux/transmit.rs",
         from: "let grant = self.grant(now, place);",
-        to: "let mut grant = self.grant(now, place); if now.as_nanos() % 5 == 0 { grant = 0; }",
+        to: "let mut grant = self.grant(now, place);\n            if crate::has_bug(0) && now.as_nanos() % 5 == 0 { grant = 0; }",
         invariant: "I45",
     },
     Mutant {
-        name: "the deadline of handshakes and of closing is forgotten",
-        file: "core/src/connection/clock.rs",
-        from: "let phase = earliest(self.phase_deadline, self.idle_deadline);",
-        to: "let phase = self.idle_deadline;",
+        name: "the deadline of a handshake is forgotten",
+        file: "core/src/connection/machine.rs",
+        from: "phase_deadline: Some(now + config.handshake_timeout),",
+        to: "phase_deadline: (!crate::has_bug(1)).then_some(now + config.handshake_timeout),",
         invariant: "I16",
     },
     Mutant {
         name: "a refused connection goes on counting as one in its handshake",
         file: "core/src/swarm/admission.rs",
         from: "    fn refuse(&mut self, id: ConnectionId, reason: ConnectionError) {\n        self.settle(id);",
-        to: "    fn refuse(&mut self, id: ConnectionId, reason: ConnectionError) {",
+        to: "    fn refuse(&mut self, id: ConnectionId, reason: ConnectionError) {\n        if !crate::has_bug(2) { self.settle(id); }",
         invariant: "I31",
     },
 ];
+
+/// Added to the core: which of the bugs is there, so that one build has them all, and none.
+const CHOICE: &str = r#"
+#[cfg(not(test))]
+extern crate std;
+
+#[allow(missing_docs, unreachable_pub)]
+pub fn has_bug(number: u32) -> bool {
+    static CHOSEN: std::sync::OnceLock<Option<u32>> = std::sync::OnceLock::new();
+    *CHOSEN.get_or_init(|| std::env::var("DRYWIRE_BUG").ok()?.parse().ok()) == Some(number)
+}
+"#;
 
 /// What is copied: all that the members of the workspace need to be built.
 const SOURCES: [&str; 8] = [
@@ -67,9 +79,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Where cargo builds, so that dependencies are not built again.
-fn target() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("..")
+/// Where cargo builds the copy. Not where it builds the sources themselves: it takes one for the other, and would run what
+/// was built without the bug, or leave there what was built with it.
+fn target_of_copy() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutants-target")
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -98,11 +111,43 @@ fn copy_of_sources() -> PathBuf {
     copied
 }
 
-fn cargo(directory: &Path, arguments: &[&str]) -> Output {
+/// Runs cargo there, building there or where it always does, with this bug or none.
+fn cargo(
+    directory: &Path,
+    target: Option<&Path>,
+    bug: Option<usize>,
+    arguments: &[&str],
+) -> Output {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(directory);
-    command.env("CARGO_TARGET_DIR", target());
+    // What the outer cargo says of this package would have dependencies built again.
+    for (name, _) in env::vars() {
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    if let Some(target) = target {
+        command.env("CARGO_TARGET_DIR", target);
+    }
+    if let Some(bug) = bug {
+        command.env("DRYWIRE_BUG", bug.to_string());
+    }
     command.output().expect("cargo runs")
+}
+
+/// Runs the reproducers in the copy.
+fn reproduce(sources: &Path, bug: Option<usize>, arguments: &[&str]) -> (bool, String) {
+    let all = [
+        "test",
+        "--quiet",
+        "-p",
+        "drywire-sim",
+        "--test",
+        "reproducers",
+    ];
+    let all = [&all, arguments].concat();
+    let output = cargo(sources, Some(&target_of_copy()), bug, &all);
+    (output.status.success(), text(&output))
 }
 
 fn text(output: &Output) -> String {
@@ -119,18 +164,23 @@ fn numbers(report: &str, line: &str) -> Vec<f64> {
     words.filter_map(|word| word.parse().ok()).collect()
 }
 
-/// Runs the simulator on the sources with this bug: the test it prints, and what it says of its size.
-fn hunt(sources: &Path, mutant: &Mutant) -> String {
-    let file = sources.join(mutant.file);
+/// Puts the bugs into a copy of the sources.
+fn infect(sources: &Path) {
+    for mutant in &MUTANTS {
+        let file = sources.join(mutant.file);
+        let good = fs::read_to_string(&file).unwrap();
+        let places = good.matches(mutant.from).count();
+        assert_eq!(places, 1, "{}: {} has changed", mutant.name, mutant.file);
+        fs::write(&file, good.replace(mutant.from, mutant.to)).unwrap();
+    }
+    let file = sources.join("core/src/lib.rs");
     let good = fs::read_to_string(&file).unwrap();
-    assert_eq!(
-        good.matches(mutant.from).count(),
-        1,
-        "{}: {} has changed",
-        mutant.name,
-        mutant.file
-    );
-    fs::write(&file, good.replace(mutant.from, mutant.to)).unwrap();
+    fs::write(&file, good + CHOICE).unwrap();
+}
+
+/// Explores with one of the bugs: the test that is printed, after what is said of its size was looked at.
+fn hunt(sources: &Path, bug: usize) -> String {
+    let mutant = &MUTANTS[bug];
     let explore = [
         "run",
         "--quiet",
@@ -141,7 +191,7 @@ fn hunt(sources: &Path, mutant: &Mutant) -> String {
         "--",
         "0..200",
     ];
-    let output = cargo(sources, &explore);
+    let output = cargo(sources, Some(&target_of_copy()), Some(bug), &explore);
     let report = text(&output);
     assert_eq!(
         output.status.code(),
@@ -149,16 +199,17 @@ fn hunt(sources: &Path, mutant: &Mutant) -> String {
         "{} is not caught: {report}",
         mutant.name
     );
-    let before = numbers(&report, "found: ");
-    let after = numbers(&report, "reproducer: ");
-    let test: String = report
-        .lines()
-        .skip_while(|line| *line != "#[test]")
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let test = test.split("\n}\n").next().expect("a test").to_owned() + "\n}\n";
+    let (before, after) = (
+        numbers(&report, "found: "),
+        numbers(&report, "reproducer: "),
+    );
+    let test = report.split_once("#[test]\n").expect("a test").1;
+    let test = format!(
+        "#[test]\n{}\n}}\n",
+        test.split_once("\n}\n").expect("its end").0
+    );
     println!(
-        "{}: found {before:?}, reproducer {after:?} (hosts, seconds)\n{test}",
+        "{}: {before:?} to {after:?} (hosts, seconds)\n{test}",
         mutant.name
     );
     assert!(
@@ -172,83 +223,61 @@ fn hunt(sources: &Path, mutant: &Mutant) -> String {
         "{}: {before:?} to {after:?}",
         mutant.name
     );
-
-    // The test compiles, and fails as the simulator did.
-    let reproducer = sources.join("adapters/sim/tests/reproducers.rs");
-    fs::write(
-        &reproducer,
-        format!("#![allow(missing_docs, clippy::panic)]\n{test}"),
-    )
-    .unwrap();
-    let output = cargo(
-        sources,
-        &[
-            "test",
-            "--quiet",
-            "-p",
-            "drywire-sim",
-            "--test",
-            "reproducers",
-        ],
-    );
-    let report = text(&output);
-    let failed = report.contains("1 failed") && report.contains(mutant.invariant);
-    assert!(
-        !output.status.success() && failed,
-        "{}: {report}",
-        mutant.name
-    );
-    fs::remove_file(&reproducer).unwrap();
-    fs::write(&file, good).unwrap();
     test
 }
 
 #[test]
 fn bugs_put_into_the_core_are_caught_and_shrink() {
     let sources = copy_of_sources();
-    let started = SystemTime::now();
-    let tests: Vec<String> = MUTANTS
-        .iter()
-        .map(|mutant| hunt(&sources, mutant))
-        .collect();
-    // Without the bugs the same tests pass.
+    infect(&sources);
+    let tests: Vec<String> = (0..MUTANTS.len()).map(|bug| hunt(&sources, bug)).collect();
     let all = format!(
         "#![allow(missing_docs, clippy::panic)]\n{}",
         tests.join("\n")
     );
     fs::write(sources.join("adapters/sim/tests/reproducers.rs"), all).unwrap();
-    let output = cargo(
-        &sources,
-        &[
-            "test",
-            "--quiet",
-            "-p",
-            "drywire-sim",
-            "--test",
-            "reproducers",
-        ],
-    );
-    let report = text(&output);
-    assert!(
-        output.status.success() && report.contains("3 passed"),
-        "{report}"
-    );
-    println!("{:?}", started.elapsed());
+    // The tests compile, and each fails with its bug as the simulator did; without bugs they pass.
+    for (bug, (mutant, test)) in MUTANTS.iter().zip(&tests).enumerate() {
+        let name = test
+            .split_once("fn ")
+            .and_then(|(_, rest)| rest.split_once('('));
+        let name = name.expect("a function").0;
+        let (passed, report) = reproduce(&sources, Some(bug), &["--", "--exact", name]);
+        let failed = report.contains("1 failed") && report.contains(mutant.invariant);
+        assert!(!passed && failed, "{}: {report}", mutant.name);
+    }
+    let (passed, report) = reproduce(&sources, None, &[]);
+    assert!(passed && report.contains("3 passed"), "{report}");
+}
+
+/// A plan that is over soon, as the example `hashes` makes them.
+fn short(seed: u64) -> Plan {
+    let plan = Plan::draw(seed);
+    let ms = plan.storm_ms / 20;
+    plan.storm_ms(ms)
 }
 
 #[test]
 fn optimised_and_checked_builds_show_the_same() {
-    let hashes = |release: bool| {
-        let mut arguments = vec!["run", "--quiet", "-p", "drywire-sim", "--example", "hashes"];
-        if release {
-            arguments.push("--release");
-        }
-        arguments.extend(["--", "0..50"]);
-        let output = cargo(&root(), &arguments);
-        assert!(output.status.success(), "{}", text(&output));
-        String::from_utf8(output.stdout).expect("text")
-    };
-    let (checked, optimised) = (hashes(false), hashes(true));
+    let summary = Campaign::new(0..50).plans(short).run(1, |_| {});
+    let checked: String = summary
+        .hashes
+        .iter()
+        .map(|(seed, hash)| format!("{seed} {hash}\n"))
+        .collect();
     assert_eq!(checked.lines().count(), 50);
-    assert_eq!(checked, optimised);
+    let arguments = [
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "drywire-sim",
+        "--example",
+        "hashes",
+        "--",
+        "0..50",
+    ];
+    let output = cargo(&root(), None, None, &arguments);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(checked, String::from_utf8_lossy(&output.stdout));
 }
