@@ -13,7 +13,7 @@
 
 use drywire_sim::{
     HostBuilder, Violation, World, WorldError,
-    explore::{Campaign, Plan, Scenario, Trouble},
+    explore::{Campaign, Plan, Scenario, Trouble, shrink},
 };
 use std::{collections::BTreeSet, env};
 
@@ -150,4 +150,35 @@ fn a_plan_that_makes_no_sense_is_not_run() {
         assert_eq!(failure.violation.message, name);
         assert_eq!(failure.statistics.steps, 0);
     }
+}
+
+/// Fails wherever bits are flipped.
+struct Flips;
+
+impl Scenario for Flips {
+    fn build(&mut self, world: &mut World, _: &Plan) -> Result<(), WorldError> {
+        world.add(HostBuilder::standard("alone")).map(drop)
+    }
+
+    fn calm(&mut self, world: &mut World, plan: &Plan) -> Result<(), Box<Violation>> {
+        let flips = |trouble: &Trouble| matches!(trouble, Trouble::BitFlips { .. });
+        match plan.troubles.iter().any(flips) {
+            true => Err(world.fail(None, "no bit is flipped", String::new())),
+            false => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn a_reproducer_has_no_flipped_bits_that_nobody_could_notice() {
+    let run = |plan: &Plan| plan.run_scenario(&mut Flips).err().map(|failure| *failure);
+    let plan = Plan::new(1)
+        .hosts(4)
+        .storm_ms(1_000)
+        .trouble(Trouble::Pieces)
+        .trouble(Trouble::BitFlips { probability: 0.1 });
+    let shrunk = shrink(run(&plan).unwrap(), 300, run, |_| {});
+    let small = shrunk.failure.plan;
+    assert_eq!((small.hosts, small.troubles.len()), (2, 1));
+    assert!(!small.plaintext, "without encryption any flipped bit fails");
 }

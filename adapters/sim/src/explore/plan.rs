@@ -38,6 +38,11 @@ pub struct Plan {
     pub troubles: Vec<Trouble>,
 }
 
+fn flip_bits(troubles: &[Trouble]) -> bool {
+    let flips = |trouble: &Trouble| matches!(trouble, Trouble::BitFlips { .. });
+    troubles.iter().any(flips)
+}
+
 impl Plan {
     /// Three hosts with two connections each, a call of 100 bytes a second, 10 s, and no trouble.
     #[must_use]
@@ -80,10 +85,7 @@ impl Plan {
             hosts: chance.between(2, 6) as usize,
             connections: chance.between(1, 4) as usize,
             // What flips bits needs somebody to notice.
-            plaintext: chance.happens(0.2)
-                && !troubles
-                    .iter()
-                    .any(|trouble| matches!(trouble, Trouble::BitFlips { .. })),
+            plaintext: chance.happens(0.2) && !flip_bits(&troubles),
             keep_alive: chance.happens(0.5),
             call_every_ms: chance.between(3, 30) * 100,
             lengths: chance
@@ -93,6 +95,10 @@ impl Plan {
             storm_ms: chance.between(200, 300) * 1_000,
             troubles,
         }
+    }
+
+    pub(super) fn flips_bits(&self) -> bool {
+        flip_bits(&self.troubles)
     }
 
     /// Sets the number of [`hosts`](Self::hosts).
