@@ -17,7 +17,7 @@ use drywire::{
 };
 
 /// Within this time after the storm every two neighbours have met again.
-const MEET: Duration = Duration::from_secs(180);
+const MEET: Duration = Duration::from_secs(120);
 /// Within this time a call over a healthy connection is answered.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Within this time a silent peer's connection is gone: three unanswered pings with their pauses, then closing; and more,
@@ -68,7 +68,8 @@ impl Echoes {
             config.limits.inbound = 3;
             config.limits.pending = 2;
             config.limits.per_peer = 1;
-            config.connection.max_streams = 4;
+            // Not the same on both sides, so that each side's limit is the one that is met somewhere.
+            config.connection.max_streams = if number.is_multiple_of(2) { 4 } else { 6 };
             // Connections that are kept for ever would keep others out for ever.
             keep_alive = false;
         }

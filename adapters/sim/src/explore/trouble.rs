@@ -131,6 +131,12 @@ impl Trouble {
             .map(|_| rare(&[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.02]))
             .collect();
         let likely = rare(&[0.02, 0.05, 0.1, 0.2, 0.3]);
+        // Each size as likely as one ten times larger.
+        let mut size = |from: &[u64]| chance.pick(from).copied().unwrap_or_default();
+        let bandwidth = size(&[20_000, 125_000, 1_250_000, 12_500_000, 125_000_000]);
+        let buffer = size(&[1_000, 16 * 1024, 64 * 1024, 1 << 20, 4 << 20]) as usize;
+        let period_ms = size(&[100, 1_000, 10_000, 100_000]);
+        let read = size(&[1, 100, 5_000, 50_000]) as usize;
         let [
             spikes,
             stalls,
@@ -156,11 +162,9 @@ impl Trouble {
                 probability: *spikes,
             },
             Self::Bandwidth {
-                bytes_per_second: ms(20_000, 2_000_000),
+                bytes_per_second: bandwidth,
             },
-            Self::SmallBuffers {
-                bytes: ms(1_000, 64_000) as usize,
-            },
+            Self::SmallBuffers { bytes: buffer },
             Self::Pieces,
             Self::Stalls {
                 probability: *stalls,
@@ -203,9 +207,7 @@ impl Trouble {
                 every_ms: ms(10_000, 60_000),
                 longest_ms: ms(500, 40_000),
             },
-            Self::Flapping {
-                period_ms: ms(100, 20_000),
-            },
+            Self::Flapping { period_ms },
             Self::SwizzleClogs {
                 every_ms: ms(20_000, 60_000),
                 longest_ms: ms(1_000, 20_000),
@@ -233,9 +235,7 @@ impl Trouble {
                 longest_ms: ms(500, 20_000),
             },
             Self::PermutedTies,
-            Self::SlowReaders {
-                bytes: ms(100, 50_000) as usize,
-            },
+            Self::SlowReaders { bytes: read },
             Self::TightLimits,
             Self::Hangups {
                 every_ms: ms(2_000, 30_000),

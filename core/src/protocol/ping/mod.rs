@@ -49,8 +49,8 @@ pub struct Config {
     pub timeout: Duration,
     /// Ping every connection as soon as it is up, and at every interval. Otherwise pings are sent only when asked for.
     pub automatic: bool,
-    /// After how many failures in a row, the last one for want of an answer, the connection is closed: the peer is gone,
-    /// although its machine has not said so.
+    /// After how many failures in a row, for want of an answer or then of a stream to ask again, the connection is closed:
+    /// the peer is gone, although its machine has not said so.
     /// A peer that does not support ping is not gone. 3; 0 is never.
     ///
     /// With the other defaults a silent peer is noticed within 90 s. rust-libp2p leaves it to the application; go-libp2p's
@@ -137,6 +137,8 @@ struct Pinger {
     state: State,
     /// In a row.
     failures: u32,
+    /// Among these was one for want of an answer.
+    unanswered: bool,
     /// Asked for while one was under way.
     again: bool,
 }
@@ -241,6 +243,7 @@ impl Ping {
         }
         let round_trip = cx.now() - *at;
         (pinger.state, pinger.failures) = (State::Resting, 0);
+        pinger.unanswered = false;
         let (peer, again) = (pinger.peer, pinger.again);
         cx.emit(Event {
             connection,
@@ -274,6 +277,7 @@ impl Ping {
             return;
         }
         pinger.failures = pinger.failures.saturating_add(1);
+        pinger.unanswered |= failure == Failure::Timeout;
         pinger.state = State::Resting;
         let (peer, first) = (pinger.peer, pinger.failures == 1);
         if failure == Failure::Unsupported {
@@ -289,7 +293,13 @@ impl Ping {
         } else {
             let again = pinger.again;
             let limit = self.config.max_failures;
-            let gone = failure == Failure::Timeout && limit > 0 && pinger.failures >= limit;
+            // Who did not answer and cannot even be asked again, because every stream is taken, is as gone.
+            let silent = match failure {
+                Failure::Timeout => true,
+                Failure::Busy | Failure::Stream(StreamError::Open(_)) => pinger.unanswered,
+                _ => false,
+            };
+            let gone = silent && limit > 0 && pinger.failures >= limit;
             cx.emit(Event {
                 connection,
                 peer,
@@ -341,6 +351,7 @@ impl Protocol for Ping {
                     stream: None,
                     state,
                     failures: 0,
+                    unanswered: false,
                     again: false,
                 };
                 self.connections.insert(connection, Box::new(pinger));

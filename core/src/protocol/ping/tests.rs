@@ -124,6 +124,32 @@ fn a_peer_that_no_longer_answers_is_closed_after_three_failures_within_90_second
     }
 }
 
+/// Fails if only unanswered pings count.
+#[test]
+fn a_peer_that_did_not_answer_and_cannot_be_asked_again_is_closed() {
+    let mut bench = Bench::new(Ping::default());
+    let (connection, ..) = begun(&mut bench);
+    let mut closed = None;
+    for second in 0..120 {
+        bench.wait(seconds(1));
+        for (id, message) in bench.told() {
+            match message {
+                ToConnectionMessage::Close(_) if id == connection => {
+                    closed.get_or_insert(second + 1);
+                }
+                ToConnectionMessage::Open { stream, .. } => {
+                    // Every stream is taken.
+                    let error = StreamError::Open(OpenError::TooManyStreams);
+                    bench.ended(connection, stream, StreamEnd::Failed(error));
+                }
+                _ => {}
+            }
+        }
+    }
+    // The first ping after 20 s, the second at once, the third after the interval.
+    assert_eq!(closed, Some(35));
+}
+
 #[test]
 fn a_peer_without_ping_is_reported_once_and_left_alone_until_asked_for() {
     let mut bench = Bench::new(Ping::default());
