@@ -276,7 +276,7 @@ pub fn run(seeds: u64, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     writeln!(out, "    {}: {}", violation.invariant, violation.message)?;
 
     let again = |plan: &Plan| plan.run_scenario(&mut proud()).err().map(|found| *found);
-    let shrunk = shrink(failure, 80, again, |_| {});
+    let shrunk = shrink(failure, 250, again, |_| {});
     let (planned, after) = (shrunk.original.storm_ms, shrunk.failure.time);
     writeln!(
         out,

@@ -23,6 +23,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// Within this time a silent peer's connection is gone: three unanswered pings with their pauses, then closing; and more,
 /// because a ping waits for a free stream where few are allowed.
 const HALF_OPEN: Duration = Duration::from_secs(150);
+/// So often a call may be refused at once, 50 ms apart: as long as calls of the storm may hold a peer's streams.
+const MAX_REFUSALS: u32 = 600;
 /// Calls made in the calm, in bytes: a small one, and one that needs more than one window each way.
 const CALM_CALLS: [usize; 2] = [1_024, 700_000];
 
@@ -41,6 +43,7 @@ struct Duty {
     calls: usize,
     /// The call under way: since when, and how many had succeeded and failed before.
     call: Option<(Instant, u64, u64)>,
+    refused: u32,
     dial_at: Instant,
 }
 
@@ -117,11 +120,16 @@ impl Echoes {
                 duty.calls += 1;
                 return Ok(duty.calls == CALM_CALLS.len());
             }
-            if now - since > ANSWER || results.failed > failed {
+            if results.failed > failed && now - since < ANSWER {
+                // Refused: calls of the storm may still hold every stream that is allowed. It is tried again.
+                duty.refused += 1;
+                duty.call = None;
+            }
+            if now - since > ANSWER || duty.refused > MAX_REFUSALS {
                 let length = CALM_CALLS.get(duty.calls).copied().unwrap_or(0);
                 let message = format!(
                     "a call of {length} bytes to {} over a healthy connection was not answered in {ANSWER:?}",
-                    to.id()
+                    world.name(to)
                 );
                 return Err(world.fail(Some(from.id()), "I45 healthy pairs are answered", message));
             }
@@ -199,6 +207,7 @@ impl Scenario for Echoes {
                 to: *to,
                 calls: 0,
                 call: None,
+                refused: 0,
                 dial_at: world.now(),
             })
             .collect();
