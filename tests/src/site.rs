@@ -10,7 +10,7 @@ use drywire::{
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     node::{Node, NodeAction, NodeEvent},
-    protocol::{Standard, StandardEvent, identify},
+    protocol::{Standard, StandardEvent, identify, ping},
     seed::Seed,
     swarm::{
         Action, AttemptError, AttemptId, Config, Event, Refused, SecurityConfig, Swarm,
@@ -104,7 +104,14 @@ impl Site {
         let mut meter = Meter::default();
         let node = meter.run(|| {
             let seed = Seed::for_tests(0).derive("node");
-            let swarm = Swarm::new(config, key(), Standard::default(), seed, now, unix);
+            // Those who ill-treat it answer no pings, and are not to be given up for that.
+            let mut ping = ping::Config::default();
+            ping.max_failures = 0;
+            let protocols = Standard {
+                ping: ping::Ping::new(ping),
+                ..Standard::default()
+            };
+            let swarm = Swarm::new(config, key(), protocols, seed, now, unix);
             let mut node = Node::new(swarm.expect("ring works"));
             let accept = drywire::connection::Accept::new(StreamKind::Raw);
             node.with(now, |protocols, cx| {
