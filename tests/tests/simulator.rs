@@ -250,16 +250,9 @@ fn bugs_put_into_the_core_are_caught_and_shrink() {
     assert!(passed && report.contains("3 passed"), "{report}");
 }
 
-/// A plan that is over soon, as the example `hashes` makes them.
-fn short(seed: u64) -> Plan {
-    let plan = Plan::draw(seed);
-    let ms = plan.storm_ms / 20;
-    plan.storm_ms(ms)
-}
-
 #[test]
 fn optimised_and_checked_builds_show_the_same() {
-    let summary = Campaign::new(0..50).plans(short).run(1, |_| {});
+    let summary = Campaign::new(0..50).plans(Plan::draw_short).run(1, |_| {});
     let checked: String = summary
         .hashes
         .iter()

@@ -4,7 +4,7 @@ use crate::{
     args::{ExploreOptions, SeedRange},
     failure::Failure,
     output::Output,
-    session::{interrupted, race},
+    session::{interrupted, stoppable},
 };
 use drywire_sim::explore::{Campaign, Plan, Shrunk, Summary, shrink};
 use std::{
@@ -21,20 +21,11 @@ const SHRINKING_RUNS: u32 = 500;
 
 /// `drywire explore`
 pub(crate) async fn run(options: ExploreOptions, output: &Output) -> Result<(), Failure> {
-    let interrupted = interrupted();
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut work = tokio::task::spawn_blocking({
-        let (stop, output) = (stop.clone(), *output);
-        move || explore(options.seeds, &stop, &output)
-    });
-    let done = match race(interrupted, &mut work).await {
-        Some(done) => done,
-        None => {
-            stop.store(true, Ordering::Relaxed);
-            work.await
-        }
-    };
-    done.map_err(Failure::failed)?
+    let output = *output;
+    stoppable(interrupted(), move |stop| {
+        explore(options.seeds, stop, &output)
+    })
+    .await
 }
 
 fn explore(seeds: SeedRange, stop: &Arc<AtomicBool>, output: &Output) -> Result<(), Failure> {

@@ -27,7 +27,10 @@ use drywire_tokio::TokioRuntime;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub(crate) use drywire::protocol::ping::PROTOCOL as PING;
@@ -354,6 +357,26 @@ pub(crate) async fn both(
         }
     })
     .await
+}
+
+/// Runs `work` on a thread of its own. Once `stop` completes the flag it is given is set, and its end is waited for.
+pub(crate) async fn stoppable<T: Send + 'static>(
+    stop: impl Future<Output = ()>,
+    work: impl FnOnce(&Arc<AtomicBool>) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let mut work = tokio::task::spawn_blocking({
+        let flag = flag.clone();
+        move || work(&flag)
+    });
+    let done = match race(stop, &mut work).await {
+        Some(done) => done,
+        None => {
+            flag.store(true, Ordering::Relaxed);
+            work.await
+        }
+    };
+    done.map_err(Failure::failed)?
 }
 
 /// Ready when the user, or the system, tells the program to stop, from the call on.

@@ -6,7 +6,7 @@ use crate::{
     args::{Seed, SimOptions},
     failure::Failure,
     output::Output,
-    session::{interrupted, race},
+    session::{interrupted, stoppable},
 };
 use drywire_sim::{
     Violation,
@@ -17,10 +17,7 @@ use std::{
     fs::File,
     io::Write as _,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 use summary::{Cost, Summary};
@@ -39,19 +36,8 @@ pub(crate) async fn run(options: SimOptions, output: &Output) -> Result<(), Fail
     let picture = plan.timeline.as_deref().map(Picture::create).transpose()?;
     let interrupted = interrupted();
     plan.announce(output)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut work = tokio::task::spawn_blocking({
-        let (stop, output) = (stop.clone(), *output);
-        move || plan.run(picture, &stop, &output)
-    });
-    let done = match race(interrupted, &mut work).await {
-        Some(done) => done,
-        None => {
-            stop.store(true, Ordering::Relaxed);
-            work.await
-        }
-    };
-    done.map_err(Failure::failed)?
+    let output = *output;
+    stoppable(interrupted, move |stop| plan.run(picture, stop, &output)).await
 }
 
 /// What is to be run.

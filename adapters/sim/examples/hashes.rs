@@ -5,13 +5,6 @@
 use drywire_sim::explore::{Campaign, Plan};
 use std::process::ExitCode;
 
-/// A plan that is over soon.
-fn short(seed: u64) -> Plan {
-    let plan = Plan::draw(seed);
-    let ms = plan.storm_ms / 20;
-    plan.storm_ms(ms)
-}
-
 fn main() -> ExitCode {
     let argument = std::env::args().nth(1).unwrap_or_else(|| "0..50".into());
     let bounds = argument.split_once("..");
@@ -20,7 +13,9 @@ fn main() -> ExitCode {
         eprintln!("usage: hashes FROM..TO");
         return ExitCode::from(2);
     };
-    let summary = Campaign::new(from..to).plans(short).run(1, |_| {});
+    let summary = Campaign::new(from..to)
+        .plans(Plan::draw_short)
+        .run(1, |_| {});
     for (seed, hash) in &summary.hashes {
         println!("{seed} {hash}");
     }

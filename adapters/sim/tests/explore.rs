@@ -49,13 +49,6 @@ fn count(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().expect("a number of seeds"))
 }
 
-/// A plan that is over soon.
-fn short(seed: u64) -> Plan {
-    let plan = Plan::draw(seed);
-    let ms = plan.storm_ms / 20;
-    plan.storm_ms(ms)
-}
-
 #[test]
 fn every_promise_holds_in_every_seed_and_every_fault_is_met() {
     let seeds = count("DRYWIRE_SEEDS", 200);
@@ -82,11 +75,11 @@ fn every_promise_holds_in_every_seed_and_every_fault_is_met() {
 fn the_same_seed_runs_the_same_twice_on_one_thread_or_two() {
     let seeds = count("DRYWIRE_SEEDS_TWICE", 100);
     let once = Campaign::new(0..seeds)
-        .plans(short)
+        .plans(Plan::draw_short)
         .threads(2)
         .run(1, |_| {});
     let again = Campaign::new(0..seeds)
-        .plans(short)
+        .plans(Plan::draw_short)
         .threads(1)
         .run(1, |_| {});
     assert!(once.failures.is_empty(), "{}", once.failures[0]);
@@ -120,7 +113,9 @@ impl Scenario for Alone {
 #[test]
 fn what_a_failing_campaign_tells_does_not_depend_on_its_threads() {
     let told = |threads| {
-        let campaign = Campaign::new(0..60).plans(short).threads(threads);
+        let campaign = Campaign::new(0..60)
+            .plans(Plan::draw_short)
+            .threads(threads);
         let summary = campaign.run_scenario(2, || Alone, |_| {});
         let failures: Vec<u64> = summary.failures.iter().map(|of| of.plan.seed).collect();
         assert_eq!(failures, [3, 10]);

@@ -286,177 +286,122 @@ impl Trouble {
     ) -> Result<(), WorldError> {
         let chance = |what: &str| Chance::new(seed, &format!("{} {what}", self.kind()));
         match *self {
-            Self::Bisections {
-                every_ms,
-                longest_ms,
-            } => {
-                partitions(
-                    world,
-                    chance(""),
-                    every_ms,
-                    longest_ms,
-                    until,
-                    |world, chance| Partition::Apart(some_hosts(world, chance)),
-                );
-            }
-            Self::OneWayPartitions {
-                every_ms,
-                longest_ms,
-            } => {
-                partitions(
-                    world,
-                    chance(""),
-                    every_ms,
-                    longest_ms,
-                    until,
-                    |world, chance| Partition::OneWay(some_hosts(world, chance)),
-                );
-            }
-            Self::RingPartitions {
-                every_ms,
-                longest_ms,
-            } => {
-                partitions(world, chance(""), every_ms, longest_ms, until, |_, _| {
-                    Partition::Ring(1)
-                });
-            }
             Self::Flapping { period_ms } => {
-                let mut chance = chance("");
-                let some = some_hosts(world, &mut chance);
+                let some = some_hosts(world, &mut chance(""));
                 flap(world, some, Duration::from_millis(period_ms.max(1)), until);
-            }
-            Self::SwizzleClogs {
-                every_ms,
-                longest_ms,
-            } => {
-                repeat(
-                    world,
-                    every_ms,
-                    until,
-                    chance(""),
-                    Box::new(move |world, chance| {
-                        swizzle_clog(world, chance, longest_ms);
-                    }),
-                );
             }
             Self::PermutedTies => world.network().permute_ties(true),
             Self::ImpatientPipes { timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
                 world.network().set_pipe_timeout(timeout);
             }
-            _ => {
+            Self::LateTimers {
+                probability,
+                longest_ms,
+            } => {
                 for host in world.hosts() {
-                    self.schedule_at(world, host, chance(&host.to_string()), until)?;
+                    let longest = Duration::from_millis(longest_ms);
+                    world.make_timers_late(host, probability, longest)?;
+                }
+            }
+            _ => {
+                if let Some((every_ms, act)) = self.of_all() {
+                    repeat(world, every_ms, until, chance(""), act);
+                }
+                for host in world.hosts() {
+                    // The draws of one host do not shift another's.
+                    if let Some((every_ms, act)) = self.of_host(host) {
+                        repeat(world, every_ms, until, chance(&host.to_string()), act);
+                    }
                 }
             }
         }
         Ok(())
     }
 
-    /// The same for what concerns single hosts, so that the draws of one do not shift another's.
-    fn schedule_at(
-        &self,
-        world: &mut World,
-        host: HostId,
-        chance: Chance,
-        until: Instant,
-    ) -> Result<(), WorldError> {
-        match *self {
+    /// What happens to all hosts again and again, and how often.
+    fn of_all(&self) -> Option<(u64, Act)> {
+        Some(match *self {
+            Self::Bisections {
+                every_ms,
+                longest_ms,
+            } => {
+                let which = |world: &World, chance: &mut Chance| {
+                    Partition::Apart(some_hosts(world, chance))
+                };
+                (every_ms, parting(longest_ms, which))
+            }
+            Self::OneWayPartitions {
+                every_ms,
+                longest_ms,
+            } => {
+                let which = |world: &World, chance: &mut Chance| {
+                    Partition::OneWay(some_hosts(world, chance))
+                };
+                (every_ms, parting(longest_ms, which))
+            }
+            Self::RingPartitions {
+                every_ms,
+                longest_ms,
+            } => (every_ms, parting(longest_ms, |_, _| Partition::Ring(1))),
+            Self::SwizzleClogs {
+                every_ms,
+                longest_ms,
+            } => (
+                every_ms,
+                Box::new(move |world, chance| swizzle_clog(world, chance, longest_ms)),
+            ),
+            _ => return None,
+        })
+    }
+
+    /// What happens to one host again and again, and how often.
+    fn of_host(&self, host: HostId) -> Option<(u64, Act)> {
+        Some(match *self {
             Self::Crashes {
                 every_ms,
                 longest_ms,
-            } => {
-                repeat(
-                    world,
-                    every_ms,
-                    until,
-                    chance,
-                    Box::new(move |world, chance| {
-                        fall(world, chance, host, longest_ms, false);
-                    }),
-                );
-            }
+            } => (every_ms, falling(host, longest_ms, false)),
             Self::PowerLosses {
                 every_ms,
                 longest_ms,
-            } => {
-                repeat(
-                    world,
-                    every_ms,
-                    until,
-                    chance,
-                    Box::new(move |world, chance| {
-                        fall(world, chance, host, longest_ms, true);
-                    }),
-                );
-            }
-            Self::ClockJumps { every_ms } => {
-                repeat(
-                    world,
-                    every_ms,
-                    until,
-                    chance,
-                    Box::new(move |world, chance| {
-                        // Ten years as likely as ten seconds: each power of ten the same.
-                        let seconds = 10u64.pow(chance.below(9) as u32) * chance.between(1, 3);
-                        let _ =
-                            world.jump_clock(host, Duration::from_secs(seconds.min(315_360_000)));
-                    }),
-                );
-            }
-            Self::CalendarJumps { every_ms } => {
-                repeat(
-                    world,
-                    every_ms,
-                    until,
-                    chance,
-                    Box::new(move |world, chance| {
-                        let by = Duration::from_secs(chance.below(100_000_000));
-                        let (ahead, behind) = if chance.happens(0.5) {
-                            (by, Duration::ZERO)
-                        } else {
-                            (Duration::ZERO, by)
-                        };
-                        let _ = world.set_calendar(host, ahead, behind);
-                    }),
-                );
-            }
-            Self::LateTimers {
-                probability,
-                longest_ms,
-            } => {
-                let longest = Duration::from_millis(longest_ms);
-                world.make_timers_late(host, probability, longest)?;
-            }
+            } => (every_ms, falling(host, longest_ms, true)),
+            Self::ClockJumps { every_ms } => (
+                every_ms,
+                Box::new(move |world, chance| {
+                    // Ten years as likely as ten seconds: each power of ten the same.
+                    let seconds = 10u64.pow(chance.below(9) as u32) * chance.between(1, 3);
+                    let _ = world.jump_clock(host, Duration::from_secs(seconds.min(315_360_000)));
+                }),
+            ),
+            Self::CalendarJumps { every_ms } => (
+                every_ms,
+                Box::new(move |world, chance| {
+                    let by = Duration::from_secs(chance.below(100_000_000));
+                    let (ahead, behind) = if chance.happens(0.5) {
+                        (by, Duration::ZERO)
+                    } else {
+                        (Duration::ZERO, by)
+                    };
+                    let _ = world.set_calendar(host, ahead, behind);
+                }),
+            ),
             Self::OutOfDescriptors {
                 every_ms,
                 longest_ms,
-            } => {
-                repeat(
-                    world,
-                    every_ms,
-                    until,
-                    chance,
-                    Box::new(move |world, chance| {
-                        let time = chance.time(Duration::from_millis(longest_ms));
-                        let _ = world.exhaust_descriptors(host, time);
-                    }),
-                );
-            }
-            Self::Hangups { every_ms } => {
-                repeat(
-                    world,
-                    every_ms,
-                    until,
-                    chance,
-                    Box::new(move |world, chance| {
-                        world.hang_up(host, chance);
-                    }),
-                );
-            }
-            _ => {}
-        }
-        Ok(())
+            } => (
+                every_ms,
+                Box::new(move |world, chance| {
+                    let time = chance.time(Duration::from_millis(longest_ms));
+                    let _ = world.exhaust_descriptors(host, time);
+                }),
+            ),
+            Self::Hangups { every_ms } => (
+                every_ms,
+                Box::new(move |world, chance| world.hang_up(host, chance)),
+            ),
+            _ => return None,
+        })
     }
 }
 
@@ -479,26 +424,14 @@ fn repeat(world: &mut World, every_ms: u64, until: Instant, mut chance: Chance, 
     }
 }
 
-fn partitions(
-    world: &mut World,
-    chance: Chance,
-    every_ms: u64,
-    longest_ms: u64,
-    until: Instant,
-    mut which: impl FnMut(&mut World, &mut Chance) -> Partition + 'static,
-) {
-    repeat(
-        world,
-        every_ms,
-        until,
-        chance,
-        Box::new(move |world, chance| {
-            let partition = which(world, chance);
-            let id = world.part(partition);
-            let time = chance.time(Duration::from_millis(longest_ms));
-            world.after(time, move |world| world.heal(id));
-        }),
-    );
+/// Parts hosts, for so long at most.
+fn parting(longest_ms: u64, which: impl Fn(&World, &mut Chance) -> Partition + 'static) -> Act {
+    Box::new(move |world, chance| {
+        let partition = which(world, chance);
+        let id = world.part(partition);
+        let time = chance.time(Duration::from_millis(longest_ms));
+        world.after(time, move |world| world.heal(id));
+    })
 }
 
 /// At least one host and not all, if there are two.
@@ -535,15 +468,16 @@ fn swizzle_clog(world: &mut World, chance: &mut Chance, longest_ms: u64) {
     }
 }
 
-fn fall(world: &mut World, chance: &mut Chance, host: HostId, longest_ms: u64, silently: bool) {
-    if !world.network().is_up(host) || world.go_down(host, silently).is_err() {
-        return;
-    }
-    let (time, anew) = (
-        chance.time(Duration::from_millis(longest_ms)),
-        chance.happens(0.3),
-    );
-    world.after(time, move |world| {
-        let _ = world.come_up(host, anew);
-    });
+/// Has a host go down, and come back after so long at most.
+fn falling(host: HostId, longest_ms: u64, silently: bool) -> Act {
+    Box::new(move |world, chance| {
+        if !world.network().is_up(host) || world.go_down(host, silently).is_err() {
+            return;
+        }
+        let time = chance.time(Duration::from_millis(longest_ms));
+        let anew = chance.happens(0.3);
+        world.after(time, move |world| {
+            let _ = world.come_up(host, anew);
+        });
+    })
 }

@@ -11,7 +11,10 @@ use core::{
     time::Duration,
 };
 use drywire::time::Instant;
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// Connections that wait to be accepted; one more is not answered.
 const BACKLOG: usize = 1024;
@@ -44,6 +47,24 @@ pub(super) struct Attempt {
     chance: Chance,
 }
 
+/// Sockets of one kind, by their hosts and addresses.
+pub(super) type Sockets<T> = BTreeMap<(HostId, SocketAddr), T>;
+
+/// The socket of a host that an address leads to: the one that is there, or else at every address of the family.
+pub(super) fn socket_at<T: Copy>(
+    sockets: &Sockets<T>,
+    host: HostId,
+    address: SocketAddr,
+) -> Option<T> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let exact = sockets.get(&(host, address));
+    let any = || sockets.get(&(host, SocketAddr::new(any, address.port())));
+    exact.or_else(any).copied()
+}
+
 /// A cut waiting for a pipe to be made.
 #[derive(Debug)]
 pub(super) struct PlannedCut {
@@ -66,30 +87,7 @@ impl Network {
         host: HostId,
         address: SocketAddr,
     ) -> Result<(ListenerId, SocketAddr), NetworkError> {
-        if !self.is_up(host) {
-            return Err(NetworkError::Closed);
-        }
-        if self.is_exhausted(host) {
-            return Err(NetworkError::OutOfDescriptors);
-        }
-        let ip = address.ip();
-        let own = ip.is_unspecified() || ip.is_loopback() || self.addresses(host).contains(&ip);
-        if !own {
-            return Err(NetworkError::AddressNotAvailable);
-        }
-        let port = match address.port() {
-            0 => self
-                .free_port(host, |network, port| {
-                    let address = SocketAddr::new(ip, port);
-                    !network.listening.contains_key(&(host, address))
-                })
-                .ok_or(NetworkError::AddressInUse)?,
-            port => port,
-        };
-        let address = SocketAddr::new(ip, port);
-        if self.listening.contains_key(&(host, address)) {
-            return Err(NetworkError::AddressInUse);
-        }
+        let address = self.claim(host, address, |network| &network.listening)?;
         let listener = ListenerId(self.next_number());
         self.listening.insert((host, address), listener);
         self.listeners.insert(
@@ -256,7 +254,7 @@ impl Network {
         let Some(target) = self.owner(host, remote.ip()) else {
             return;
         };
-        let listener = self.listener_at(target, remote);
+        let listener = socket_at(&self.listening, target, remote);
         let full = listener.is_some_and(|id| {
             let listener = self.listeners.get(&id);
             listener.is_none_or(|listener| listener.backlog.len() >= BACKLOG)
@@ -388,17 +386,33 @@ impl Network {
         }
     }
 
-    fn listener_at(&self, host: HostId, address: SocketAddr) -> Option<ListenerId> {
-        let any: IpAddr = match address {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    /// The address, with its port, at which a host can have a new socket, besides those of its kind there are.
+    pub(super) fn claim<T>(
+        &mut self,
+        host: HostId,
+        address: SocketAddr,
+        taken: impl Fn(&Self) -> &Sockets<T>,
+    ) -> Result<SocketAddr, NetworkError> {
+        if !self.is_up(host) {
+            return Err(NetworkError::Closed);
+        }
+        if self.is_exhausted(host) {
+            return Err(NetworkError::OutOfDescriptors);
+        }
+        let ip = address.ip();
+        if !(ip.is_unspecified() || ip.is_loopback() || self.addresses(host).contains(&ip)) {
+            return Err(NetworkError::AddressNotAvailable);
+        }
+        let free = |network: &Self, port| {
+            let address = SocketAddr::new(ip, port);
+            !taken(network).contains_key(&(host, address))
         };
-        let exact = self.listening.get(&(host, address));
-        let any = || {
-            self.listening
-                .get(&(host, SocketAddr::new(any, address.port())))
+        let port = match address.port() {
+            0 => self.free_port(host, free),
+            port => Some(port).filter(|port| free(self, *port)),
         };
-        exact.or_else(any).copied()
+        let port = port.ok_or(NetworkError::AddressInUse)?;
+        Ok(SocketAddr::new(ip, port))
     }
 
     /// Who has an address, as seen from a host.

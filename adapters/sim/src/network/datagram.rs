@@ -1,9 +1,9 @@
 //! Datagrams: lost, late, twice, changed, or too long.
 
-use super::{Happening, HostId, Network, NetworkError, Signal};
+use super::{Happening, HostId, Network, NetworkError, Signal, connect::socket_at};
 use crate::{chance::Chance, fault::Fault};
 use bytes::Bytes;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 use drywire::time::Instant;
 use std::collections::VecDeque;
 
@@ -41,29 +41,7 @@ impl Network {
         host: HostId,
         address: SocketAddr,
     ) -> Result<(SocketId, SocketAddr), NetworkError> {
-        if !self.is_up(host) {
-            return Err(NetworkError::Closed);
-        }
-        if self.is_exhausted(host) {
-            return Err(NetworkError::OutOfDescriptors);
-        }
-        let ip = address.ip();
-        if !(ip.is_unspecified() || ip.is_loopback() || self.addresses(host).contains(&ip)) {
-            return Err(NetworkError::AddressNotAvailable);
-        }
-        let port = match address.port() {
-            0 => self
-                .free_port(host, |network, port| {
-                    let address = SocketAddr::new(ip, port);
-                    !network.bound.contains_key(&(host, address))
-                })
-                .ok_or(NetworkError::AddressInUse)?,
-            port => port,
-        };
-        let address = SocketAddr::new(ip, port);
-        if self.bound.contains_key(&(host, address)) {
-            return Err(NetworkError::AddressInUse);
-        }
+        let address = self.claim(host, address, |network| &network.bound)?;
         let id = SocketId(self.next_number());
         self.bound.insert((host, address), id);
         self.sockets.insert(
@@ -170,16 +148,7 @@ impl Network {
         if !self.passes(flight.from_host, flight.to_host) {
             return;
         }
-        let any: IpAddr = match to {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let exact = self.bound.get(&(flight.to_host, to));
-        let any = || {
-            self.bound
-                .get(&(flight.to_host, SocketAddr::new(any, to.port())))
-        };
-        let Some(id) = exact.or_else(any).copied() else {
+        let Some(id) = socket_at(&self.bound, flight.to_host, to) else {
             return;
         };
         if let Some(socket) = self.sockets.get_mut(&id)

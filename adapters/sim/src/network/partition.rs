@@ -21,6 +21,16 @@ pub enum Partition {
 }
 
 impl Partition {
+    /// What it counts as.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Apart(_) => Fault::Bisection,
+            Self::OneWay(_) => Fault::OneWayPartition,
+            Self::Ring(_) => Fault::RingPartition,
+        }
+    }
+
     /// Whether something passes from one host to another. `hosts` is how many there are.
     #[must_use]
     pub fn passes(&self, from: HostId, to: HostId, hosts: usize) -> bool {
@@ -42,11 +52,7 @@ impl Network {
     /// Puts a partition in force. Bytes that meet it wait, and are sent again when it is gone.
     pub fn part(&mut self, partition: Partition) -> PartitionId {
         let id = PartitionId(self.next_number());
-        self.faults.count(match &partition {
-            Partition::Apart(_) => Fault::Bisection,
-            Partition::OneWay(_) => Fault::OneWayPartition,
-            Partition::Ring(_) => Fault::RingPartition,
-        });
+        self.faults.count(partition.fault());
         self.partitions.insert(id, partition);
         id
     }

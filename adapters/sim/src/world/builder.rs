@@ -59,24 +59,18 @@ impl World {
         &mut self,
         builder: HostBuilder<P, A>,
     ) -> Result<Host<P, A>, WorldError> {
-        let config = match builder.config {
-            Some(config) => config,
-            None => default_config(),
-        };
-        let mut config = config;
+        let mut config = builder.config.unwrap_or_else(default_config);
         if builder.plaintext {
             config.security = SecurityConfig::InsecurePlaintext;
         }
         let id = self.add_bare(builder.name, builder.addresses, builder.region)?;
         let seed = self.seed.derive(&format!("host {}", id.0));
-        let keypair = builder
+        let mut keypair = builder
             .keypair
             .unwrap_or_else(|| Keypair::ed25519_from_seed(&seed.derive("key")));
         let ip = self.shared.network().addresses(id).first().copied();
-        let listen = builder.listen;
-        let address = ip
-            .zip(listen)
-            .map(|(ip, port)| Multiaddr::from_tcp(SocketAddr::new(ip, port)));
+        let socket = ip.zip(builder.listen).map(SocketAddr::from);
+        let address = socket.map(Multiaddr::from_tcp);
         let slack = Duration::from_secs(5);
         let patience = Patience {
             handshake: config.connection.handshake_timeout.saturating_add(slack),
@@ -86,7 +80,6 @@ impl World {
         };
         let mut protocols = builder.protocols;
         let mut application = Some(builder.application);
-        let mut keypair = keypair;
         let mut starts = 0u64;
         let maker: Maker = Box::new(move |world, id, anew| {
             starts += 1;
@@ -108,11 +101,8 @@ impl World {
             let mut node = Node::new(swarm.map_err(WorldError::Keys)?);
             let interfaces = world.shared.network().addresses(id).to_vec();
             node.command(now, |swarm| swarm.handle_interfaces(now, interfaces));
-            if let Some(address) = ip
-                .zip(listen)
-                .map(|(ip, port)| Multiaddr::from_tcp(SocketAddr::new(ip, port)))
-            {
-                let listening = node.listen(now, address);
+            if let Some(socket) = socket {
+                let listening = node.listen(now, Multiaddr::from_tcp(socket));
                 listening.map_err(|error| WorldError::Refused(error.to_string()))?;
             }
             let peer = node.swarm().local_peer_id();
@@ -179,7 +169,6 @@ impl World {
             armed: None,
             wakes: BTreeSet::new(),
             woken: (Instant::ZERO, 0),
-            restarts: 0,
         });
         Ok(id)
     }

@@ -34,8 +34,7 @@ impl World {
         host: Host<P, A>,
         run: impl FnOnce(&mut A, &mut HostContext<'_, P>) -> R,
     ) -> Result<R, WorldError> {
-        let result = self.typed(host, |node, outside| node.command(outside, run))?;
-        result.ok_or(WorldError::HostDown(host.id))
+        self.typed(host, |node, outside| node.command(outside, run))
     }
 
     /// Runs a command on a host's protocols, see [`Swarm::with`](drywire::swarm::Swarm::with).
@@ -138,7 +137,7 @@ impl World {
         from: Host<P, A>,
         options: DialOptions,
     ) -> Result<DialId, WorldError> {
-        self.typed(from, |host, outside| host.dial_with(options, outside))?
+        self.run_on(from, |_, host| host.dial(options))?
             .map_err(|error| WorldError::Refused(error.to_string()))
     }
 
@@ -200,10 +199,7 @@ impl World {
         for host in self.hosts() {
             self.turn(host, |machine, outside| machine.check_end(outside));
         }
-        match &self.violation {
-            Some(violation) => Err(Box::new(violation.clone())),
-            None => Ok(()),
-        }
+        self.verdict()
     }
 
     /// Reports that something is not as it should be: a [`Violation`] with the trace so far. The first one stands.
@@ -274,11 +270,7 @@ impl World {
 
     /// Parts hosts from each other.
     pub fn part(&mut self, partition: Partition) -> PartitionId {
-        let fault = match &partition {
-            Partition::Apart(_) => Fault::Bisection,
-            Partition::OneWay(_) => Fault::OneWayPartition,
-            Partition::Ring(_) => Fault::RingPartition,
-        };
+        let fault = partition.fault();
         self.moment(None, Moment::Fault(fault));
         self.trace
             .note(self.now, || format!("parted: {partition:?}"));
@@ -390,9 +382,7 @@ impl World {
             Fault::Restart
         };
         self.fault(Some(host), fault);
-        let state = self.host_mut(host)?;
-        state.restarts += 1;
-        if state.maker.is_none() {
+        if self.host_mut(host)?.maker.is_none() {
             // No node is to be started: what runs there comes by a new runtime.
             return Ok(());
         }

@@ -90,7 +90,6 @@ struct HostState {
     wakes: BTreeSet<Instant>,
     /// Wakes at one instant.
     woken: (Instant, u32),
-    restarts: u64,
 }
 
 /// A network of hosts in virtual time. All that happens follows from its seed and from what it is told.
@@ -298,6 +297,7 @@ impl World {
         host: HostId,
         run: impl FnOnce(&mut dyn Machine, &mut Outside<'_>) -> R,
     ) -> Option<R> {
+        let due = self.is_check_due();
         let state = self.hosts.get_mut(host.number())?;
         let machine = state.machine.as_mut()?;
         let mut network = self.shared.network();
@@ -321,10 +321,6 @@ impl World {
             violation: &mut self.violation,
         };
         let result = run(machine.as_mut(), &mut outside);
-        let due = self
-            .check_every
-            .checked_sub(1)
-            .is_some_and(|_| outside.statistics.steps.is_multiple_of(self.check_every));
         if due {
             machine.check(&mut outside);
         }

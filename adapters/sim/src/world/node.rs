@@ -18,8 +18,8 @@ use drywire::{
     multiaddr::{Multiaddr, Protocol as Component},
     node::{Node, NodeAction, NodeEvent},
     swarm::{
-        Action, AttemptId, DialError, DialId, DialOptions, Event, ListenerId, ListenerUpdate,
-        Protocol, ResolveId, Resolved, TransportError,
+        Action, AttemptId, DialId, Event, ListenerId, ListenerUpdate, Protocol, ResolveId,
+        Resolved, TransportError,
     },
     time::{Instant, earliest},
 };
@@ -104,11 +104,11 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
     }
 
     /// Gives the application a turn.
-    fn apply(
+    fn apply<R>(
         &mut self,
         outside: &mut Outside<'_>,
-        run: impl FnOnce(&mut A, &mut HostContext<'_, P>),
-    ) {
+        run: impl FnOnce(&mut A, &mut HostContext<'_, P>) -> R,
+    ) -> R {
         let mut context = HostContext {
             node: &mut self.node,
             now: outside.host_now(),
@@ -119,7 +119,7 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
             dials: &mut self.dials,
             statistics: &mut *outside.statistics,
         };
-        run(&mut self.application, &mut context);
+        run(&mut self.application, &mut context)
     }
 
     /// Runs a command from outside.
@@ -127,25 +127,10 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
         &mut self,
         outside: &mut Outside<'_>,
         run: impl FnOnce(&mut A, &mut HostContext<'_, P>) -> R,
-    ) -> Option<R> {
-        let mut result = None;
-        self.apply(outside, |application, host| {
-            result = Some(run(application, host));
-        });
+    ) -> R {
+        let result = self.apply(outside, run);
         self.settle(outside);
         result
-    }
-
-    /// Dials, and expects the dial's end.
-    pub(super) fn dial_with(
-        &mut self,
-        options: DialOptions,
-        outside: &mut Outside<'_>,
-    ) -> Result<DialId, DialError> {
-        let mut dial = Err(DialError::ShuttingDown);
-        self.apply(outside, |_, host| dial = host.dial(options));
-        self.settle(outside);
-        dial
     }
 
     /// Does what there is to do, until nothing is left.

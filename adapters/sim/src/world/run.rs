@@ -61,16 +61,12 @@ impl World {
     }
 
     pub(super) fn step_until(&mut self, end: Instant) -> Result<bool, Box<Violation>> {
-        if let Some(violation) = &self.violation {
-            return Err(Box::new(violation.clone()));
-        }
+        self.verdict()?;
         let next = self.next_step().filter(|next| *next <= end);
         self.check_all(next.unwrap_or(end));
-        let Some(next) = next.filter(|_| self.violation.is_none()) else {
-            return match &self.violation {
-                Some(violation) => Err(Box::new(violation.clone())),
-                None => Ok(false),
-            };
+        self.verdict()?;
+        let Some(next) = next else {
+            return Ok(false);
         };
         self.advance(next);
         self.statistics.steps += 1;
@@ -84,10 +80,20 @@ impl World {
             self.job(job);
         }
         self.check_invariants();
+        self.verdict().map(|()| true)
+    }
+
+    /// The first violation, if there is one.
+    pub(super) fn verdict(&self) -> Result<(), Box<Violation>> {
         match &self.violation {
             Some(violation) => Err(Box::new(violation.clone())),
-            None => Ok(true),
+            None => Ok(()),
         }
+    }
+
+    /// Whether this is a step after which everything is checked.
+    pub(super) const fn is_check_due(&self) -> bool {
+        self.check_every != 0 && self.statistics.steps.is_multiple_of(self.check_every)
     }
 
     /// Checks hosts that have no turn, for what should have happened to them: every second until then, but not for ever.

@@ -147,8 +147,7 @@ impl World {
 
     /// Checks what was added, if a check is due.
     pub(super) fn check_invariants(&mut self) {
-        let due = self.check_every != 0 && self.steps().is_multiple_of(self.check_every);
-        if !due || self.invariants.is_empty() || self.violation.is_some() {
+        if !self.is_check_due() || self.invariants.is_empty() || self.violation.is_some() {
             return;
         }
         let mut all = core::mem::take(&mut self.invariants);
