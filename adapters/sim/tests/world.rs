@@ -22,7 +22,7 @@ use drywire::{
 };
 use drywire_engine::{Host as AsyncHost, Runtime};
 use drywire_sim::{Host, HostBuilder, HostContext, Link, PORT, TraceHash, World, WorldError};
-use std::{rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -396,4 +396,25 @@ fn hosts_of_all_kinds_live_in_one_world_and_may_come_late() {
     world.crash(popular).unwrap();
     let error = world.run_on(popular, |_, _| ()).unwrap_err();
     assert_eq!(error, WorldError::HostDown(popular.id()));
+}
+
+/// Fails if only what is on the network is permuted.
+#[test]
+fn deadlines_of_one_instant_come_in_any_order_if_ties_are_permuted() {
+    for permuted in [false, true] {
+        let mut world = World::new(1);
+        world.permute_ties(permuted);
+        let order = Rc::new(RefCell::new(Vec::new()));
+        for number in 0..20 {
+            let order = order.clone();
+            world.after(Duration::from_secs(1), move |_| {
+                order.borrow_mut().push(number)
+            });
+        }
+        world.run_for(Duration::from_secs(2)).unwrap();
+        let mut order = order.take();
+        assert_eq!(order.is_sorted(), !permuted);
+        order.sort_unstable();
+        assert_eq!(order, (0..20).collect::<Vec<_>>());
+    }
 }

@@ -290,7 +290,7 @@ impl Trouble {
                 let some = some_hosts(world, &mut chance(""));
                 flap(world, some, Duration::from_millis(period_ms.max(1)), until);
             }
-            Self::PermutedTies => world.network().permute_ties(true),
+            Self::PermutedTies => world.permute_ties(true),
             Self::ImpatientPipes { timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
                 world.network().set_pipe_timeout(timeout);

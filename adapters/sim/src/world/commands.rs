@@ -268,6 +268,14 @@ impl World {
         network.set_link(other, one, link)
     }
 
+    /// Things of one instant, arrivals and deadlines alike, happen in an order drawn from the seed, instead of that in which
+    /// they were caused.
+    pub fn permute_ties(&mut self, permute: bool) {
+        let ties = permute.then(|| Chance::new(&self.seed, "ties"));
+        self.agenda.permute_ties(ties);
+        self.shared.network().permute_ties(permute);
+    }
+
     /// Parts hosts from each other.
     pub fn part(&mut self, partition: Partition) -> PartitionId {
         let fault = partition.fault();
