@@ -9,6 +9,7 @@
 )]
 
 use bytes::BytesMut;
+use core::cell::RefCell;
 use core::{
     cell::Cell,
     net::Ipv4Addr,
@@ -22,7 +23,7 @@ use drywire::{
 };
 use drywire_engine::{Host as AsyncHost, Runtime};
 use drywire_sim::{Host, HostBuilder, HostContext, Link, PORT, TraceHash, World, WorldError};
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
