@@ -105,12 +105,13 @@ where
             .ok_or(StartError::NoCryptoBackend)?;
         let open_timeout = config.connection.negotiation_timeout;
         let now = runtime.now();
-        let swarm = Swarm::new(config, keypair, protocols, seed, now, runtime.unix())
+        let mut swarm = Swarm::new(config, keypair, protocols, seed, now, runtime.unix())
             .map_err(StartError::Security)?;
         let router = Router::new(open_timeout, {
             let runtime = runtime.clone();
             move || runtime.now()
         });
+        swarm.set_waker(Some(router.clone().into()));
         let inner = Arc::new(Inner {
             router,
             state: Mutex::new(SwarmState::new(swarm)),

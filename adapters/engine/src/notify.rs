@@ -58,6 +58,18 @@ impl Notify {
         if self.notified.load(Ordering::Relaxed) || self.notified.swap(true, Ordering::AcqRel) {
             return;
         }
+        self.wake();
+    }
+
+    /// The same for those who have changed something under no lock that the watcher takes: here only the exchange orders
+    /// their change before the watcher's look.
+    pub(crate) fn notify_unlocked(&self) {
+        if !self.notified.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
         let waker = lock(&self.waker).clone();
         if let Some(waker) = waker {
             waker.wake();

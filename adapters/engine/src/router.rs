@@ -16,6 +16,7 @@ use drywire::{
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
+    task::Wake,
 };
 
 /// Output buffers kept for the next turn of any connection. Few are ever in use at once: a driver holds one only while it
@@ -49,6 +50,17 @@ struct Directory {
     connections: BTreeMap<ConnectionId, Arc<Shared>>,
     /// Only established connections, oldest first.
     peers: BTreeMap<PeerId, Vec<Arc<Shared>>>,
+}
+
+/// The waker that the protocols get: the swarm's driver looks after what they were left word of.
+impl Wake for Router {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.swarm.notify_unlocked();
+    }
 }
 
 impl Router {

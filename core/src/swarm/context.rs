@@ -22,7 +22,7 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use bytes::Bytes;
-use core::time::Duration;
+use core::{task::Waker, time::Duration};
 
 /// What is known of a connection that is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +145,18 @@ impl<'a, E> Context<'a, E> {
     #[must_use]
     pub fn keypair(&self) -> &Keypair {
         &self.state.keypair
+    }
+
+    /// Whom to call when a value that the application holds has given this protocol something to do; `None` if the host
+    /// asks often enough by itself.
+    ///
+    /// Copy it into each such value as it is made. The value leaves word where the protocol finds it, then calls the
+    /// waker; from that moment on [`Protocol::poll_timeout`](super::Protocol::poll_timeout) returns a time that has passed
+    /// ([`Instant::ZERO`] will do), and [`Input::Timeout`](super::Input::Timeout) follows. What a protocol does must not
+    /// depend on whether there is a waker.
+    #[must_use]
+    pub const fn waker(&self) -> Option<&Waker> {
+        self.state.waker.0.as_ref()
     }
 
     const fn slot(&self) -> Slot {

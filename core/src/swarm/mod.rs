@@ -90,11 +90,11 @@ use alloc::{
     collections::{BTreeSet, VecDeque},
     vec::Vec,
 };
-use core::net::IpAddr;
+use core::{net::IpAddr, task::Waker};
 use dial::Caller;
 #[cfg(feature = "recording")]
 use recorded::SwarmInput as In;
-use state::{Broadcast, Delivery, State, Targeted};
+use state::{Broadcast, Delivery, HostWaker, State, Targeted};
 
 /// Peers, addresses, dials, listeners and limits of a node, with its protocols `P`. See the [module](self).
 #[derive(Debug)]
@@ -551,6 +551,25 @@ impl<P: Protocol> Swarm<P> {
         result
     }
 
+    /// Whom to call when something outside the swarm gives it something to do, or nobody.
+    ///
+    /// A protocol may give the application values that belong to it: a channel for the answer to a request, say. When the
+    /// application uses or drops one, that happens outside every call of the swarm, so the protocol learns of it only when
+    /// it is next asked, and the host must know to ask. Such a value calls this waker, which the protocol has copied into
+    /// it (see [`Context::waker`]), after it has left word where the protocol finds it. From then on
+    /// [`poll_timeout`](Self::poll_timeout) says now, and [`handle_timeout`](Self::handle_timeout) does what there is to
+    /// do.
+    ///
+    /// The waker may be called from any thread, also while the host is within a call of this swarm: it must not call the
+    /// swarm itself, nor wait for a lock around it, but see to it that the host looks at `poll_timeout` afterwards. A host
+    /// that asks `poll_timeout` after everything its application has done, in one thread, needs no waker.
+    ///
+    /// Set it before the swarm is used: values that were given out keep the waker of their time. It is no input: with or
+    /// without one the swarm does the same, and a recording does not hold it.
+    pub fn set_waker(&mut self, waker: Option<Waker>) {
+        self.state.waker = HostWaker(waker);
+    }
+
     // Polls
 
     /// The next thing to do, `None` when there is nothing.
@@ -588,7 +607,8 @@ impl<P: Protocol> Swarm<P> {
         event
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); not later than now while actions or events wait.
+    /// When to call [`handle_timeout`](Self::handle_timeout); not later than now while actions or events wait. It can get
+    /// earlier without a call of the swarm, see [`set_waker`](Self::set_waker).
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.state.has_output() {

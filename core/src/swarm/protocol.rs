@@ -52,7 +52,7 @@ pub trait Protocol {
     /// always 0.
     fn handle(&mut self, slot: Slot, input: Input<'_>, cx: &mut Context<'_, Self::Event>);
 
-    /// When [`Input::Timeout`] is wanted, the earliest.
+    /// When [`Input::Timeout`] is wanted, the earliest. A time that has passed means now.
     fn poll_timeout(&self) -> Option<Instant>;
 }
 

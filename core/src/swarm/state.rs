@@ -31,7 +31,7 @@ use alloc::{
     vec::Vec,
 };
 use bytes::Bytes;
-use core::net::IpAddr;
+use core::{fmt, net::IpAddr, task::Waker};
 use smallvec::SmallVec;
 
 /// Something protocols are to be told, in the order it happened.
@@ -265,6 +265,16 @@ pub(super) enum Running {
     Complete,
 }
 
+/// Whom protocols may call from outside the swarm.
+pub(super) struct HostWaker(pub(super) Option<Waker>);
+
+impl fmt::Debug for HostWaker {
+    /// Without the addresses in it, which differ from run to run.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HostWaker").field(&self.0.is_some()).finish()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) config: Config,
@@ -277,6 +287,7 @@ pub(super) struct State {
     /// A wall-clock time and when it was.
     pub(super) wall_clock: (Instant, UnixTime),
     pub(super) running: Running,
+    pub(super) waker: HostWaker,
 
     pub(super) slots: Slots,
     /// The seed of the protocol that is being started.
@@ -363,6 +374,7 @@ impl State {
             addresses_changed: false,
             wall_clock: (now, unix),
             running: Running::Yes,
+            waker: HostWaker(None),
             config,
             security,
             keypair,

@@ -5,6 +5,7 @@ mod chaos;
 mod contracts;
 mod dialing;
 mod sets;
+mod wakers;
 
 use super::*;
 use crate::{
