@@ -3,6 +3,10 @@
 use super::{Context, Protocol, ProtocolSet, macros::first_slot};
 use core::fmt;
 
+/// Takes an event of `F` out of one of `P`, or gives that back.
+type TakeEvent<P, F> =
+    fn(<P as Protocol>::Event) -> Result<<F as Protocol>::Event, <P as Protocol>::Event>;
+
 /// Where in a set `P` of protocols the protocol `F` is: how to reach it, with its own context, and which of the set's
 /// events are its own.
 ///
@@ -70,7 +74,7 @@ pub struct Part<P: Protocol, F: Protocol> {
     name: &'static str,
     field: fn(&mut P) -> &mut F,
     wrap: fn(F::Event) -> P::Event,
-    event: fn(P::Event) -> Result<F::Event, P::Event>,
+    event: TakeEvent<P, F>,
 }
 
 impl<P: Protocol> Part<P, P> {
@@ -95,7 +99,7 @@ impl<P: Protocol, F: Protocol> Part<P, F> {
         name: &'static str,
         field: fn(&mut P) -> &mut F,
         wrap: fn(F::Event) -> P::Event,
-        event: fn(P::Event) -> Result<F::Event, P::Event>,
+        event: TakeEvent<P, F>,
     ) -> Self
     where
         P: ProtocolSet,
@@ -148,7 +152,7 @@ impl<P: Protocol, F: Protocol> Part<P, F> {
         inner: Part<F, G>,
         field: fn(&mut P) -> &mut G,
         wrap: fn(G::Event) -> P::Event,
-        event: fn(P::Event) -> Result<G::Event, P::Event>,
+        event: TakeEvent<P, G>,
     ) -> Part<P, G> {
         Part {
             first: self.first.saturating_add(inner.first),
