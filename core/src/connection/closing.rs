@@ -149,7 +149,10 @@ impl Connection {
         while let Some(notice) = self.session.poll_sent() {
             match notice {
                 yamux::SentNotice::Space(place) => self.notify_writable(place),
-                yamux::SentNotice::Finished(place) => self.settle(place),
+                yamux::SentNotice::Finished(place) => {
+                    self.note_fin_sent(place);
+                    self.settle(place);
+                }
             }
         }
         self.note_freed();
@@ -159,6 +162,18 @@ impl Connection {
             self.check_lease();
         } else {
             self.resume();
+        }
+    }
+
+    /// Tells the protocol of a stream, if it asked, that all it sent has left. When the peer has finished too, the end of
+    /// the stream says so.
+    fn note_fin_sent(&mut self, place: usize) {
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
+        if core::mem::take(&mut stream.extra.sent_interest) && !stream.extra.remote_end_reported {
+            let stream = stream.extra.id;
+            self.tell_swarm(ToSwarmMessage::Sent { stream });
         }
     }
 

@@ -8,16 +8,18 @@ use super::{
     id::StreamId,
     message::{StreamEnd, ToConnection, ToConnectionMessage, ToSwarmMessage},
     streams::OpenOptions,
-    table::{StreamKind, StreamOwner},
+    table::{Slot, StreamKind, StreamOwner},
 };
 use crate::{
-    mux::{code, yamux::GoAway},
+    multistream::ProtocolName,
+    mux::yamux::{GoAway, SendState},
     time::Instant,
     wire::varint,
 };
 #[cfg(feature = "recording")]
 use alloc::borrow::Cow;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 impl Connection {
     /// Takes a message of the swarm.
@@ -53,23 +55,34 @@ impl Connection {
                 kind,
                 background,
             } => {
-                let options = OpenOptions {
-                    background,
-                    priority: None,
-                };
-                let owner = StreamOwner::Protocol(slot);
-                if let Err(error) = self.open_stream(Some(stream), owner, names, kind, options) {
-                    let end = StreamEnd::Failed(StreamError::Open(error));
-                    self.tell_swarm(ToSwarmMessage::Ended { stream, end });
+                self.open_for_swarm(stream, slot, names, kind, background);
+                self.note_command();
+            }
+            Message::OpenWith {
+                stream,
+                slot,
+                names,
+                kind,
+                background,
+                bytes,
+            } => {
+                self.open_for_swarm(stream, slot, names, kind, background);
+                self.send_for_swarm(stream, bytes);
+                self.finish_for_swarm(stream);
+            }
+            Message::SendLast { stream, bytes } => {
+                self.send_for_swarm(stream, bytes);
+                self.finish_for_swarm(stream);
+            }
+            Message::ReportSent { stream } => {
+                if let Some(place) = self.place_of(stream) {
+                    self.report_sent(place);
                 }
                 self.note_command();
             }
             Message::Send { stream, bytes } => self.send_for_swarm(stream, bytes),
             Message::Finish { stream } => {
-                if let Some(place) = self.place_of(stream) {
-                    self.finish_stream(place);
-                    self.settle(place);
-                }
+                self.finish_for_swarm(stream);
                 self.note_command();
             }
             Message::Reset { stream, code } => {
@@ -97,6 +110,44 @@ impl Connection {
         self.resume();
     }
 
+    fn open_for_swarm(
+        &mut self,
+        stream: StreamId,
+        slot: Slot,
+        names: SmallVec<[ProtocolName; 1]>,
+        kind: StreamKind,
+        background: bool,
+    ) {
+        let options = OpenOptions {
+            background,
+            priority: None,
+        };
+        let owner = StreamOwner::Protocol(slot);
+        if let Err(error) = self.open_stream(Some(stream), owner, names, kind, options) {
+            let end = StreamEnd::Failed(StreamError::Open(error));
+            self.tell_swarm(ToSwarmMessage::Ended { stream, end });
+        }
+    }
+
+    fn finish_for_swarm(&mut self, stream: StreamId) {
+        if let Some(place) = self.place_of(stream) {
+            self.finish_stream(place);
+            self.settle(place);
+        }
+    }
+
+    /// The protocol wants to know when everything it sent has left.
+    fn report_sent(&mut self, place: usize) {
+        let Some(stream) = self.session.stream_mut(place) else {
+            return;
+        };
+        if stream.send_state() == SendState::FinSent {
+            let stream = stream.extra.id;
+            return self.tell_swarm(ToSwarmMessage::Sent { stream });
+        }
+        stream.extra.sent_interest = true;
+    }
+
     fn send_for_swarm(&mut self, stream: StreamId, bytes: Bytes) {
         let len = bytes.len();
         let mut queued = 0;
@@ -105,21 +156,11 @@ impl Connection {
                 .session
                 .metered_bytes()
                 .saturating_add(self.early_bytes);
-            match self.kind_of(place) {
-                Some(StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len })
-                    if u32::try_from(len).is_ok_and(|len| len > max_len)
-                        || u32::try_from(len).is_err() =>
-                {
-                    self.fail_stream(place, StreamError::MessageTooLong, code::NO_ERROR);
-                }
-                _ => {
-                    self.write_or_keep(place, bytes);
-                    let after = self.session.metered_bytes();
-                    queued = after
-                        .saturating_add(self.early_bytes)
-                        .saturating_sub(before);
-                }
-            }
+            self.write_or_keep(place, bytes);
+            let after = self.session.metered_bytes();
+            queued = after
+                .saturating_add(self.early_bytes)
+                .saturating_sub(before);
         }
         self.note_sent(len, queued);
     }

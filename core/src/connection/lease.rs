@@ -6,7 +6,6 @@ use super::{
     error::StreamError,
     id::StreamId,
     message::{BYTES_AT_ONCE, COMMANDS_AT_ONCE, ToSwarm, ToSwarmMessage},
-    table::StreamKind,
 };
 use crate::{buffer::Loan, mux::code, resource::Lease};
 use alloc::vec::Vec;
@@ -234,9 +233,5 @@ impl Connection {
                 bytes: gone,
             });
         }
-    }
-
-    pub(super) fn kind_of(&self, place: usize) -> Option<StreamKind> {
-        self.session.stream(place).map(|stream| stream.extra.kind)
     }
 }

@@ -85,6 +85,7 @@ impl ToSwarm {
             ToSwarmMessage::NeedLease(_) => "NeedLease",
             ToSwarmMessage::ReturnLease(_) => "ReturnLease",
             ToSwarmMessage::Closed(_) => "Closed",
+            ToSwarmMessage::Sent { .. } => "Sent",
         }
     }
 }
@@ -106,6 +107,9 @@ impl ToConnection {
             ToConnectionMessage::Lease(_) => "Lease",
             ToConnectionMessage::KeepAlive(_) => "KeepAlive",
             ToConnectionMessage::Close(_) => "Close",
+            ToConnectionMessage::OpenWith { .. } => "OpenWith",
+            ToConnectionMessage::SendLast { .. } => "SendLast",
+            ToConnectionMessage::ReportSent { .. } => "ReportSent",
         }
     }
 }
@@ -172,6 +176,10 @@ pub(crate) enum ToSwarmMessage {
     ReturnLease(Lease),
     /// The last message.
     Closed(ConnectionError),
+    /// Everything sent on the stream, its finish included, has left for the network. Only where that was asked for.
+    Sent {
+        stream: StreamId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -230,4 +238,23 @@ pub(crate) enum ToConnectionMessage {
     KeepAlive(bool),
     /// Close, telling the peer why where the protocol can.
     Close(ConnectionError),
+    /// As `Open`, `Send` and `Finish` in one.
+    OpenWith {
+        stream: StreamId,
+        slot: Slot,
+        #[cfg_attr(feature = "recording", serde(with = "crate::connection::codec::names"))]
+        names: SmallVec<[ProtocolName; 1]>,
+        kind: StreamKind,
+        background: bool,
+        #[cfg_attr(feature = "recording", serde(with = "crate::connection::codec::bytes"))]
+        bytes: Bytes,
+    },
+    /// As `Send` and `Finish` in one.
+    SendLast {
+        stream: StreamId,
+        #[cfg_attr(feature = "recording", serde(with = "crate::connection::codec::bytes"))]
+        bytes: Bytes,
+    },
+    /// Say `Sent` when the stream's finish has left.
+    ReportSent { stream: StreamId },
 }

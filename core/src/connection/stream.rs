@@ -369,13 +369,7 @@ impl Stream<'_> {
         let all = config.connection_send_queue.saturating_sub(queued_by_all);
         let room = own.min(all);
         let whole = match stream.extra.kind {
-            StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len } => {
-                if u32::try_from(len).is_ok_and(|len| len <= max_len) {
-                    true
-                } else {
-                    return Err(WriteError::Stream(StreamError::MessageTooLong));
-                }
-            }
+            StreamKind::Framed { .. } | StreamKind::ToEnd { .. } => true,
             StreamKind::Raw => false,
         };
         if !stream.extra.may_write() {

@@ -119,6 +119,8 @@ pub(super) struct StreamExtra {
     /// The message that is on its way to the swarm and not yet consumed.
     pub(super) lent: Option<Box<Lent>>,
     pub(super) remote_end_reported: bool,
+    /// The protocol wants to be told when all it sent has left.
+    pub(super) sent_interest: bool,
 }
 
 // A node may hold 10,000 idle streams: what few of them need belongs into a box.
@@ -145,6 +147,7 @@ impl Default for StreamExtra {
             detached: false,
             lent: None,
             remote_end_reported: false,
+            sent_interest: false,
         }
     }
 }

@@ -12,12 +12,12 @@ pub enum StreamKind {
     Raw,
     /// Messages, each preceded by its length as an unsigned varint.
     Framed {
-        /// Longest body accepted from the peer, and sent, in bytes.
+        /// Longest body accepted from the peer, in bytes. What this side sends is its own affair.
         max_len: u32,
     },
     /// One message each way: everything up to the half-close.
     ToEnd {
-        /// Longest body accepted from the peer, and sent, in bytes.
+        /// Longest body accepted from the peer, in bytes. What this side sends is its own affair.
         max_len: u32,
     },
 }

@@ -7,12 +7,14 @@
 //! |---|---|---|
 //! | [`ping`] | `/ipfs/ping/1.0.0` | measures round trips, notices dead peers |
 //! | [`identify`] | `/ipfs/id/1.0.0`, `/ipfs/id/push/1.0.0` | tells who one is, what one supports, where one can be reached |
+//! | [`request_response`] | any names | requests and responses of any codec |
 //! | [`stream`] | any name | plain streams for the application |
 //!
 //! [`Standard`] is the set of all of them.
 
 pub mod identify;
 pub mod ping;
+pub mod request_response;
 pub mod stream;
 
 #[cfg(test)]

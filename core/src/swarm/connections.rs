@@ -4,7 +4,7 @@ use super::{dial::AttemptId, sources::Source};
 use crate::{
     connection::{
         ConnectedPoint, ConnectionError, ConnectionId, Direction, InboundTable, Slot, StreamId,
-        StreamKind, ToConnectionMessage,
+        ToConnectionMessage,
     },
     identity::PeerId,
     resource::{Lease, ScopeId},
@@ -52,7 +52,6 @@ pub(super) enum MessageState {
 pub(super) struct StreamState {
     pub(super) slot: Slot,
     pub(super) direction: Direction,
-    pub(super) kind: StreamKind,
     /// The own side is finished.
     pub(super) finished: bool,
     /// The protocol wants no more messages for now.
@@ -78,6 +77,8 @@ pub(super) struct Entry {
     pub(super) streams: BTreeMap<StreamId, StreamState>,
     /// Streams that were refused room, in the order in which they are told of new room.
     pub(super) blocked: BTreeSet<StreamId>,
+    /// Protocols that were refused a stream, in the order in which they are told that there is room.
+    pub(super) openers: BTreeSet<Slot>,
     /// Streams opened from this side so far; names the next one.
     pub(super) opened: u64,
     /// Streams opened from this side that are still there.
@@ -99,6 +100,7 @@ impl Entry {
             reserved: 0,
             streams: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            openers: BTreeSet::new(),
             opened: 0,
             outbound: 0,
             keep_alive: BTreeSet::new(),
@@ -174,7 +176,10 @@ impl Outbox {
         if self.ended || self.end.is_some() {
             return;
         }
-        if let ToConnectionMessage::Send { bytes, .. } = &message {
+        if let ToConnectionMessage::Send { bytes, .. }
+        | ToConnectionMessage::SendLast { bytes, .. }
+        | ToConnectionMessage::OpenWith { bytes, .. } = &message
+        {
             self.bytes = self.bytes.saturating_add(len(bytes));
         }
         self.queue.push_back(message);

@@ -227,7 +227,8 @@ impl<'a, E> Context<'a, E> {
     /// not keep an otherwise idle connection open. Messages can be sent at once.
     ///
     /// # Errors
-    /// [`OpenStreamError`] tells why there is no stream; nothing follows then. Otherwise
+    /// [`OpenStreamError`] tells why there is no stream; nothing follows then, but
+    /// [`Input::StreamsAvailable`](super::Input::StreamsAvailable) where it says so. Otherwise
     /// [`Input::StreamEnded`](super::Input::StreamEnded) follows, sooner or later.
     pub fn open(
         &mut self,
@@ -236,20 +237,70 @@ impl<'a, E> Context<'a, E> {
         kind: StreamKind,
         background: bool,
     ) -> Result<StreamRef, OpenStreamError> {
+        let stream = self.new_stream(connection, names, false)?;
+        let message = ToConnectionMessage::Open {
+            stream: stream.stream,
+            slot: self.slot(),
+            names: names.iter().cloned().collect(),
+            kind,
+            background,
+        };
+        self.state.control(connection, message);
+        Ok(stream)
+    }
+
+    /// Opens a stream, sends one message and finishes the own side: [`open`](Self::open) and
+    /// [`send_last`](Self::send_last) in one, all or nothing.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_with(
+        &mut self,
+        connection: ConnectionId,
+        names: &[ProtocolName],
+        kind: StreamKind,
+        background: bool,
+        bytes: Bytes,
+    ) -> Result<StreamRef, OpenStreamError> {
+        let stream = self.new_stream(connection, names, true)?;
+        let message = ToConnectionMessage::OpenWith {
+            stream: stream.stream,
+            slot: self.slot(),
+            names: names.iter().cloned().collect(),
+            kind,
+            background,
+            bytes,
+        };
+        self.state.control(connection, message);
+        Ok(stream)
+    }
+
+    /// Names a stream and counts it, if there is room for one, and for a message if one goes with it.
+    fn new_stream(
+        &mut self,
+        connection: ConnectionId,
+        names: &[ProtocolName],
+        with_message: bool,
+    ) -> Result<StreamRef, OpenStreamError> {
         if names.is_empty() || names.len() > MAX_ROUNDS {
             return Err(OpenStreamError::NoProtocol);
         }
         let (max_streams, slot) = (self.state.config.connection.max_streams, self.slot());
-        let max_commands = self.state.config.queues.commands;
+        let limits = &self.state.config.queues;
         let entry = self.state.connections.get_mut(connection);
         let entry = entry
             .filter(|entry| entry.is_usable())
             .ok_or(OpenStreamError::NotConnected)?;
-        if entry.outbound >= max_streams {
-            return Err(OpenStreamError::TooManyStreams);
-        }
-        if entry.outbox.messages() >= max_commands {
-            return Err(OpenStreamError::Full);
+        let full = entry.outbox.messages() >= limits.commands
+            || (with_message && entry.outbox.bytes() >= limits.command_bytes);
+        let too_many = entry.outbound >= max_streams;
+        if too_many || full {
+            entry.openers.insert(slot);
+            return Err(if too_many {
+                OpenStreamError::TooManyStreams
+            } else {
+                OpenStreamError::Full
+            });
         }
         let stream = StreamId::by_swarm(entry.opened);
         entry.opened = entry.opened.saturating_add(1);
@@ -257,22 +308,12 @@ impl<'a, E> Context<'a, E> {
         let state = StreamState {
             slot,
             direction: Direction::Outbound,
-            kind,
-            finished: false,
+            finished: with_message,
             paused: false,
             message: MessageState::Consumed,
             blocked: false,
         };
         entry.streams.insert(stream, state);
-        let names = names.iter().cloned().collect();
-        let message = ToConnectionMessage::Open {
-            stream,
-            slot,
-            names,
-            kind,
-            background,
-        };
-        self.state.control(connection, message);
         Ok(StreamRef { connection, stream })
     }
 
@@ -283,15 +324,41 @@ impl<'a, E> Context<'a, E> {
     /// [`Input::Writable`](super::Input::Writable) follows; otherwise [`SendError`] tells what is wrong. Nothing is
     /// sent then.
     pub fn send(&mut self, stream: StreamRef, bytes: Bytes) -> Result<(), SendError> {
+        self.may_send(stream)?;
+        let message = ToConnectionMessage::Send {
+            stream: stream.stream,
+            bytes,
+        };
+        self.state.control(stream.connection, message);
+        Ok(())
+    }
+
+    /// Sends one message and finishes the own side: [`send`](Self::send) and [`finish`](Self::finish) in one, all or
+    /// nothing.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_last(&mut self, stream: StreamRef, bytes: Bytes) -> Result<(), SendError> {
+        self.may_send(stream)?.finished = true;
+        let message = ToConnectionMessage::SendLast {
+            stream: stream.stream,
+            bytes,
+        };
+        self.state.control(stream.connection, message);
+        Ok(())
+    }
+
+    /// The stream, if it can take a message now; otherwise it waits for room.
+    fn may_send(&mut self, stream: StreamRef) -> Result<&mut StreamState, SendError> {
         let limits = &self.state.config.queues;
-        let (max_commands, max_bytes) = (limits.commands, limits.command_bytes);
         let slot = self.slot();
         let entry = self
             .state
             .connections
             .get_mut(stream.connection)
             .ok_or(SendError::NoStream)?;
-        let full = entry.outbox.messages() >= max_commands || entry.outbox.bytes() >= max_bytes;
+        let full = entry.outbox.messages() >= limits.commands
+            || entry.outbox.bytes() >= limits.command_bytes;
         let state = entry
             .streams
             .get_mut(&stream.stream)
@@ -300,31 +367,26 @@ impl<'a, E> Context<'a, E> {
         if state.finished {
             return Err(SendError::Finished);
         }
-        let too_long = match state.kind {
-            StreamKind::Raw => false,
-            StreamKind::Framed { max_len } | StreamKind::ToEnd { max_len } => {
-                u32::try_from(bytes.len())
-                    .is_ok_and(|len| len <= max_len)
-                    .then_some(())
-                    .is_none()
-            }
-        };
-        if too_long {
-            return Err(SendError::TooLong);
-        }
         if full {
             state.blocked = true;
             entry.blocked.insert(stream.stream);
             return Err(SendError::Full);
         }
-        self.state.control(
-            stream.connection,
-            ToConnectionMessage::Send {
+        Ok(state)
+    }
+
+    /// Asks to be told, by [`Input::Sent`](super::Input::Sent), when everything sent on a stream and its finish have left
+    /// for the network. Should the peer have finished by then, [`Input::StreamEnded`](super::Input::StreamEnded) comes
+    /// instead and says the same. Returns whether there is such a stream.
+    pub fn report_sent(&mut self, stream: StreamRef) -> bool {
+        let found = self.stream_mut(stream).is_some();
+        if found {
+            let message = ToConnectionMessage::ReportSent {
                 stream: stream.stream,
-                bytes,
-            },
-        );
-        Ok(())
+            };
+            self.state.control(stream.connection, message);
+        }
+        found
     }
 
     /// Finishes the own side of a stream, after what was sent. The peer's messages still come. Returns whether there was
@@ -375,6 +437,7 @@ impl<'a, E> Context<'a, E> {
             entry.remove_stream(stream.stream);
         }
         self.state.control(stream.connection, last);
+        self.state.tell_openers(stream.connection);
         true
     }
 

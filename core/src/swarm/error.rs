@@ -96,8 +96,6 @@ impl core::error::Error for AcceptError {}
 pub enum SendError {
     /// The connection has as much to do as is allowed; [`Input::Writable`](super::Input::Writable) follows.
     Full,
-    /// The message is longer than the stream's kind allows.
-    TooLong,
     /// Own misuse: the own side of the stream is already finished.
     Finished,
     /// There is no such stream (any more), or it is not owned by this protocol.
@@ -108,7 +106,6 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "the connection is busy",
-            Self::TooLong => "message too long",
             Self::Finished => "the stream is finished",
             Self::NoStream => "no such stream",
         })
@@ -126,8 +123,10 @@ pub enum OpenStreamError {
     /// Own misuse: no name was given, or too many.
     NoProtocol,
     /// Limit: streams opened by this side on this connection.
+    /// [`Input::StreamsAvailable`](super::Input::StreamsAvailable) follows.
     TooManyStreams,
-    /// The connection has as much to do as is allowed. Try again when one of its streams has ended or is writable.
+    /// The connection has as much to do as is allowed. [`Input::StreamsAvailable`](super::Input::StreamsAvailable)
+    /// follows.
     Full,
 }
 

@@ -71,6 +71,9 @@ impl State {
                 }
             }
             ToSwarmMessage::Closed(reason) => self.connection_down(id, reason),
+            ToSwarmMessage::Sent { stream } => {
+                self.about_stream(id, stream, |stream, _| Some(Targeted::Sent { stream }));
+            }
         }
     }
 
@@ -86,11 +89,11 @@ impl State {
             .entries()
             .iter()
             .find(|entry| entry.name == name && entry.owner == StreamOwner::Protocol(slot));
-        let Some(kind) = registered.map(|entry| entry.accept.kind) else {
+        if registered.is_none() {
             // Agreed on under an older table.
             let code = code::PROTOCOL_NEGOTIATION_FAILED;
             return self.control(id, ToConnectionMessage::Reset { stream, code });
-        };
+        }
         let Some(entry) = self.connections.get_mut(id) else {
             return;
         };
@@ -100,7 +103,6 @@ impl State {
         let state = StreamState {
             slot,
             direction: Direction::Inbound,
-            kind,
             finished: false,
             paused: false,
             message: MessageState::Consumed,
@@ -139,6 +141,7 @@ impl State {
 
     /// Tells streams that were refused room that there is some again, once half of it is free.
     fn unblock(&mut self, id: ConnectionId) {
+        self.tell_openers(id);
         let limits = &self.config.queues;
         let Some(entry) = self.connections.get_mut(id) else {
             return;
@@ -163,6 +166,27 @@ impl State {
         }
         for (slot, stream) in writable {
             self.deliver(slot, Targeted::Writable { stream });
+        }
+    }
+
+    /// Tells protocols that were refused a stream that there is room again.
+    pub(super) fn tell_openers(&mut self, id: ConnectionId) {
+        let (limits, max_streams) = (&self.config.queues, self.config.connection.max_streams);
+        let Some(entry) = self
+            .connections
+            .get_mut(id)
+            .filter(|entry| !entry.openers.is_empty())
+        else {
+            return;
+        };
+        let room = entry.outbox.messages() <= limits.commands / 2
+            && entry.outbox.bytes() <= limits.command_bytes / 2
+            && entry.outbound < max_streams;
+        if !room {
+            return;
+        }
+        for slot in core::mem::take(&mut entry.openers) {
+            self.deliver(slot, Targeted::StreamsAvailable { connection: id });
         }
     }
 

@@ -143,6 +143,18 @@ pub enum Input<'a> {
         /// The stream.
         stream: StreamRef,
     },
+    /// Everything sent on the stream, its finish included, has left for the network, as
+    /// [`Context::report_sent`] asked to be told.
+    Sent {
+        /// The stream.
+        stream: StreamRef,
+    },
+    /// Streams can be opened again on a connection, after [`OpenStreamError::Full`](super::OpenStreamError::Full) or
+    /// [`OpenStreamError::TooManyStreams`](super::OpenStreamError::TooManyStreams). Others may be faster.
+    StreamsAvailable {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// The stream is over, or could not be opened. Terminal.
     StreamEnded {
         /// The stream that was.

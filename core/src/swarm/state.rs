@@ -72,6 +72,12 @@ pub(super) enum Targeted {
     Writable {
         stream: StreamRef,
     },
+    Sent {
+        stream: StreamRef,
+    },
+    StreamsAvailable {
+        connection: ConnectionId,
+    },
     Ended {
         stream: StreamRef,
         end: StreamEnd,
@@ -82,12 +88,13 @@ impl Targeted {
     /// The stream this is about.
     pub(super) const fn stream(&self) -> Option<StreamRef> {
         match self {
-            Self::Dialed { .. } | Self::DialFailed { .. } => None,
+            Self::Dialed { .. } | Self::DialFailed { .. } | Self::StreamsAvailable { .. } => None,
             Self::Inbound { stream, .. }
             | Self::Opened { stream, .. }
             | Self::Message { stream, .. }
             | Self::RemoteFinished { stream }
             | Self::Writable { stream }
+            | Self::Sent { stream }
             | Self::Ended { stream, .. } => Some(*stream),
         }
     }
@@ -148,6 +155,10 @@ impl Targeted {
             Self::Message { .. } => return None,
             Self::RemoteFinished { stream } => Input::RemoteFinished { stream: *stream },
             Self::Writable { stream } => Input::Writable { stream: *stream },
+            Self::Sent { stream } => Input::Sent { stream: *stream },
+            Self::StreamsAvailable { connection } => Input::StreamsAvailable {
+                connection: *connection,
+            },
             Self::Ended { stream, end } => Input::StreamEnded {
                 stream: *stream,
                 end,
@@ -416,7 +427,9 @@ impl State {
             let entry = self.connections.get_mut(stream.connection);
             let live = match (entry, targeted) {
                 (Some(entry), Targeted::Ended { .. }) => {
-                    entry.remove_stream(stream.stream).is_some()
+                    let removed = entry.remove_stream(stream.stream).is_some();
+                    self.tell_openers(stream.connection);
+                    removed
                 }
                 (Some(entry), _) => entry.streams.contains_key(&stream.stream),
                 (None, _) => false,
