@@ -67,3 +67,58 @@ impl<E> Taps<E> {
 fn is_over<E>(tap: &Arc<dyn Tap<E>>) -> bool {
     Arc::strong_count(tap) == 1 && tap.is_idle()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{AtomicBool, Ordering};
+
+    /// Takes one number.
+    struct One {
+        number: u32,
+        idle: AtomicBool,
+    }
+
+    impl One {
+        fn tap(number: u32) -> Arc<Self> {
+            let idle = AtomicBool::new(true);
+            Arc::new(Self { number, idle })
+        }
+    }
+
+    impl Tap<u32> for One {
+        fn event(&self, event: u32, _: &mut Settled) -> Option<u32> {
+            (event != self.number).then_some(event)
+        }
+
+        fn is_idle(&self) -> bool {
+            self.idle.load(Ordering::Relaxed)
+        }
+
+        fn close(&self, _: &mut Settled) {}
+    }
+
+    #[test]
+    fn taps_stay_while_they_are_held_or_expect_something() {
+        let (mut taps, mut settled) = (Taps::default(), Settled::default());
+        let (one, two) = (One::tap(1), One::tap(2));
+        taps.add(one.clone());
+        taps.add(two.clone());
+        let mut offer = |taps: &mut Taps<u32>, event| taps.offer(event, &mut settled);
+        assert_eq!(
+            [1, 2, 3].map(|event| offer(&mut taps, event)),
+            [None, None, Some(3)]
+        );
+        two.idle.store(false, Ordering::Relaxed);
+        drop(two);
+        assert_eq!((offer(&mut taps, 2), taps.len()), (None, 2));
+        drop(one);
+        // It does not see the event that finds it dead.
+        assert_eq!((offer(&mut taps, 1), taps.len()), (Some(1), 1));
+        // A hundred more that are made and forgotten leave one.
+        for _ in 0..100 {
+            taps.add(One::tap(3));
+        }
+        assert_eq!(taps.len(), 2);
+    }
+}

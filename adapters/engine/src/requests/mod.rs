@@ -293,7 +293,6 @@ where
     /// peer at once that it gets no response, and [counted](IncomingRequests::dropped).
     ///
     /// While several exist the oldest one gets them. Without any they appear among [`Host::events`].
-    #[must_use]
     pub fn incoming(&self, capacity: usize) -> IncomingRequests<P, C> {
         IncomingRequests::new(&self.operations, capacity)
     }
@@ -302,7 +301,6 @@ where
     /// host](drywire::protocol::request_response::Config::stream_requests): each is a stream to read the request from, up to
     /// its end, and to write the response to. At most `capacity` of them wait to be taken; one more is reset, and
     /// [counted](IncomingBodies::dropped).
-    #[must_use]
     pub fn incoming_bodies(&self, capacity: usize) -> IncomingBodies<P, C> {
         IncomingBodies::new(&self.operations, capacity)
     }
