@@ -94,6 +94,7 @@ mod outbound;
 mod peers;
 #[cfg(test)]
 mod tests;
+pub mod throttled;
 
 pub use channel::ResponseChannel;
 pub use codec::{BytesCodec, Codec, CodecError, OneWayBytesCodec};
@@ -104,6 +105,7 @@ pub use error::{
 };
 pub use event::{Event, InboundRequestId, Message, OutboundRequestId};
 pub use outbound::RequestOptions;
+pub use throttled::{Throttled, ThrottledEvent};
 
 use crate::{
     connection::{ConnectionId, Slot},
@@ -122,6 +124,9 @@ use peers::{Link, Peer};
 
 /// The name rust-libp2p uses.
 pub type Behaviour<C> = RequestResponse<C>;
+
+/// The name that says whose it is.
+pub type RequestResponseThrottled<C> = Throttled<C>;
 
 /// What a protocol sees and does here.
 type Cx<'a, C> = Context<'a, Event<<C as Codec>::Request, <C as Codec>::Response>>;
@@ -229,6 +234,16 @@ impl<C: Codec> RequestResponse<C> {
             drops_seen: 0,
             statistics: Statistics::default(),
         }
+    }
+
+    /// Speaks these protocols with budgets, see [`throttled`].
+    #[must_use]
+    pub fn throttled(
+        codec: C,
+        protocols: impl IntoIterator<Item = (ProtocolName, ProtocolSupport)>,
+        config: Config,
+    ) -> Throttled<C> {
+        Throttled::with_codec(codec, protocols, config)
     }
 
     /// The settings.
