@@ -311,7 +311,7 @@ impl<C: Codec> RequestResponse<C> {
     ) -> Result<(), Refusal> {
         let peer = request.peer;
         let bytes = request.body.clone().unwrap_or_default();
-        let undecided = self.outbound_names.len() > 1;
+        let undecided = request.names > 1;
         if undecided && !self.hold(&bytes, &mut request.held) {
             return Err(Refusal::TooManyBytes);
         }

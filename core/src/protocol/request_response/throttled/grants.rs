@@ -6,7 +6,7 @@ use super::{
     ThrottledEvent, Told, Wake, count,
 };
 use crate::{
-    connection::ConnectionId,
+    connection::{ConnectionId, StreamError},
     multistream::ProtocolName,
     protocol::request_response::{CodecError, Message},
     swarm::EventPermit,
@@ -379,6 +379,7 @@ impl<C: Codec> Throttled<C> {
     fn spent(&self, connection: Option<ConnectionId>, error: &OutboundFailure) -> Spent {
         match error {
             OutboundFailure::DialFailure(_)
+            | OutboundFailure::Stream(StreamError::Open(_))
             | OutboundFailure::UnsupportedProtocols
             | OutboundFailure::Encode(_)
             | OutboundFailure::Timeout(Stage::Queued) => Spent::Unseen,
