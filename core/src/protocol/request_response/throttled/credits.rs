@@ -52,7 +52,7 @@ struct Account {
     budget: u16,
     /// How many wait for their last word.
     pending: u32,
-    /// How many the peer has perhaps not counted, since it last gave credit.
+    /// How many the peer has perhaps not counted. Those it has do no harm here: it does not fall silent on them.
     doubtful: u32,
     taken: Option<Taken>,
     // Requests of the peer.
@@ -271,7 +271,6 @@ impl Ledger {
             });
             let before = account.budget;
             account.budget = account.budget.saturating_add(credit);
-            account.doubtful = 0;
             Some(before == 0 && account.budget > 0)
         })
     }
@@ -381,5 +380,16 @@ impl Ledger {
     /// Peers with an account.
     pub(super) fn len(&self) -> usize {
         self.accounts.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn permits(&self, peer: &PeerId) -> u16 {
+        self.accounts.get(peer).map_or(1, |account| account.permits)
+    }
+
+    #[cfg(test)]
+    pub(super) fn unanswered(&self, peer: &PeerId) -> u32 {
+        let account = self.accounts.get(peer);
+        account.map_or(0, |account| account.unanswered)
     }
 }

@@ -387,7 +387,8 @@ impl<C: Codec> Throttled<C> {
             OutboundFailure::Timeout(Stage::Negotiating) if self.outbound_names > 1 => {
                 Spent::Unseen
             }
-            OutboundFailure::ConnectionClosed(_) if connection.is_none() => Spent::Unseen,
+            // It waited for the next connection: what there is then does not depend on it.
+            OutboundFailure::ConnectionClosed(_) if connection.is_none() => Spent::Counted,
             OutboundFailure::Timeout(_)
             | OutboundFailure::ConnectionClosed(_)
             | OutboundFailure::Stream(_) => Spent::Doubtful,
