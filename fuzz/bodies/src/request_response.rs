@@ -379,7 +379,7 @@ impl Run {
     fn pass(&mut self, duration: Duration) {
         let end = self.world.now + duration;
         for turn in 0.. {
-            assert!(turn < 100_000, "never rests");
+            assert!(turn < 100_000, "never rests: {}", self.world.why());
             self.collect();
             if !self.world.advance(end) {
                 break;

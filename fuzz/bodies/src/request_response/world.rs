@@ -10,7 +10,10 @@ use drywire::{
     node::{Node, NodeAction, NodeEvent},
     protocols,
     seed::Seed,
-    swarm::{Action, AttemptId, Config, Context, SecurityConfig, Swarm, TransportError},
+    swarm::{
+        Action, AttemptId, Config, Context, DialCondition, DialOptions, SecurityConfig, Swarm,
+        TransportError,
+    },
     time::{Instant, UnixTime, earliest},
 };
 use std::collections::VecDeque;
@@ -107,14 +110,12 @@ impl World {
             return;
         };
         let to = at.with_peer_id(key(0).peer_id()).unwrap();
-        let options = drywire::swarm::DialOptions::address(to.clone())
-            .condition(drywire::swarm::DialCondition::Always);
+        let options = DialOptions::address(to.clone()).condition(DialCondition::Always);
         self.peer.dial(self.now, options).unwrap();
-        let attempt =
-            core::iter::from_fn(|| self.peer.poll_action()).find_map(|action| match action {
-                NodeAction::Swarm(Action::Dial { attempt, .. }) => Some(attempt),
-                _ => None,
-            });
+        let mut attempt = None;
+        while let Some(action) = self.peer.poll_action() {
+            attempt = attempt.or(self.peer_action(action));
+        }
         let theirs = attempt.and_then(|attempt| {
             let point = ConnectedPoint::dialed(to, None);
             self.peer.handle_dialed(self.now, attempt, Ok(point))
@@ -187,24 +188,31 @@ impl World {
         }
         while let Some(action) = self.peer.poll_action() {
             busy = true;
-            match action {
-                NodeAction::Transmit(id) => {
-                    let mut out = Vec::new();
-                    self.peer.poll_transmit(self.now, id, &mut out, 64 * 1024);
-                    self.put(1, id, &out);
-                }
-                NodeAction::Close(id) => {
-                    self.peer.handle_closed(self.now, id);
-                    self.lost(1, id);
-                }
-                _ => {}
-            }
+            self.peer_action(action);
         }
         while let Some(event) = self.peer.poll_event() {
             busy = true;
             self.peer_event(event);
         }
         busy
+    }
+
+    /// The peer does something; the attempt, if it wants to dial.
+    fn peer_action(&mut self, action: NodeAction) -> Option<AttemptId> {
+        match action {
+            NodeAction::Transmit(id) => {
+                let mut out = Vec::new();
+                self.peer.poll_transmit(self.now, id, &mut out, 64 * 1024);
+                self.put(1, id, &out);
+            }
+            NodeAction::Close(id) => {
+                self.peer.handle_closed(self.now, id);
+                self.lost(1, id);
+            }
+            NodeAction::Swarm(Action::Dial { attempt, .. }) => return Some(attempt),
+            _ => {}
+        }
+        None
     }
 
     fn put(&mut self, side: usize, id: ConnectionId, bytes: &[u8]) {
@@ -467,6 +475,16 @@ impl World {
         self.peer.handle_timeout(self.now);
         self.settle();
         next.is_some()
+    }
+
+    /// What there still is to do.
+    pub(super) fn why(&self) -> String {
+        let due = (self.node.poll_timeout(), self.peer.poll_timeout());
+        let links = self
+            .links
+            .iter()
+            .map(|link| link.pipes.each_ref().map(VecDeque::len));
+        format!("at {:?} {due:?}, {:?}", self.now, links.collect::<Vec<_>>())
     }
 
     // The books
