@@ -96,6 +96,7 @@ mod peers;
 mod service;
 #[cfg(test)]
 mod tests;
+pub mod throttled;
 
 pub use channel::ResponseChannel;
 pub use codec::{BytesCodec, Codec, CodecError, OneWayBytesCodec};
@@ -107,6 +108,7 @@ pub use error::{
 pub use event::{Event, InboundRequestId, Message, OutboundRequestId};
 pub use outbound::RequestOptions;
 pub use service::Service;
+pub use throttled::{Throttled, ThrottledEvent};
 
 use crate::{
     connection::{ConnectionId, OpenError, Slot, StreamEnd, StreamError},
@@ -125,6 +127,9 @@ use peers::{Link, Peer};
 
 /// The name rust-libp2p uses.
 pub type Behaviour<C> = RequestResponse<C>;
+
+/// The name that says whose it is.
+pub type RequestResponseThrottled<C> = Throttled<C>;
 
 /// What a protocol sees and does here.
 type Cx<'a, C> = Context<'a, Event<<C as Codec>::Request, <C as Codec>::Response>>;
@@ -232,6 +237,16 @@ impl<C: Codec> RequestResponse<C> {
             drops_seen: 0,
             statistics: Statistics::default(),
         }
+    }
+
+    /// Speaks these protocols with budgets, see [`throttled`].
+    #[must_use]
+    pub fn throttled(
+        codec: C,
+        protocols: impl IntoIterator<Item = (ProtocolName, ProtocolSupport)>,
+        config: Config,
+    ) -> Throttled<C> {
+        Throttled::with_codec(codec, protocols, config)
     }
 
     /// The settings.
