@@ -310,14 +310,14 @@ fn defect_5_a_grant_that_seemed_lost_is_tried_again_for_a_peer_that_asks() {
         playing.seen();
     }
     let mut given = None;
-    for _ in 0..MAX_CREDIT_ATTEMPTS {
+    for failures in 0..MAX_CREDIT_ATTEMPTS {
         let credits = playing.credits();
         let [(stream, 5, ident)] = credits[..] else {
             panic!("{credits:?}")
         };
         given = Some(ident);
         playing.fail(connection, stream, StreamError::ResetByPeer(0));
-        playing.bench.wait(seconds(200));
+        playing.bench.wait(seconds(1 << failures));
     }
     assert_eq!(playing.credits(), []);
     // With what it had before it shows that it lives, but not that it has the grant.

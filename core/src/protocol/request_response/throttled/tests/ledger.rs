@@ -88,11 +88,9 @@ impl Both {
     fn step(&mut self, step: Step) {
         let who = self.who;
         match step {
-            Step::Send => {
-                if self.sender.can_send(&who) {
-                    self.sender.spend(&who);
-                    self.flying += 1;
-                }
+            Step::Send if self.sender.can_send(&who) => {
+                self.sender.spend(&who);
+                self.flying += 1;
             }
             Step::Arrive if self.flying > 0 => {
                 self.flying -= 1;

@@ -154,15 +154,13 @@ proptest! {
             prop_assert!(idle < 400, "does not get on at turn {turn}");
             match roll(&mut rng, 8) {
                 0 | 1 => {
-                    if old.ask(&mut playing) {
-                        idle = 0;
-                    }
+                    let asked = old.ask(&mut playing);
+                    idle = if asked { 0 } else { idle };
                 }
                 2 | 3 => {
-                    if playing.send(1).is_ok() {
-                        sent += 1;
-                        idle = 0;
-                    }
+                    let accepted = playing.send(1).is_ok();
+                    sent += u32::from(accepted);
+                    idle = if accepted { 0 } else { idle };
                 }
                 4 if !old.to_answer.is_empty() => {
                     let which = roll(&mut rng, 10) as usize;
