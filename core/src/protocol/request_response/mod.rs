@@ -93,6 +93,7 @@ mod event;
 mod inbound;
 mod outbound;
 mod peers;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -105,6 +106,7 @@ pub use error::{
 };
 pub use event::{Event, InboundRequestId, Message, OutboundRequestId};
 pub use outbound::RequestOptions;
+pub use service::Service;
 
 use crate::{
     connection::{ConnectionId, OpenError, Slot, StreamEnd, StreamError},

@@ -531,21 +531,15 @@ impl<C: Codec> RequestResponse<C> {
         end: &StreamEnd,
         cx: &mut Cx<'_, C>,
     ) {
-        let Some(request) = self.outbound.get_mut(&id) else {
-            return;
-        };
         if let StreamEnd::Failed(StreamError::Open(error)) = end
             && *error != OpenError::TooManyStreams
-            && request.is_pending()
+            && self.put_back(id)
         {
-            // The connection is about to end, and nothing has been sent.
-            request.stream = None;
-            let_go(&mut self.held_bytes, &mut request.held);
-            request.held = request.body.as_deref().map_or(0, length);
-            self.held_bytes = self.held_bytes.saturating_add(request.held);
-            let peer = request.peer;
-            return self.enqueue(&peer, id);
+            return;
         }
+        let Some(request) = self.outbound.get(&id) else {
+            return;
+        };
         if request.mode == Mode::OneWay && *end == StreamEnd::Finished {
             // It has left, and the peer has taken it.
             self.answer(id, Bytes::new(), cx);
@@ -562,6 +556,29 @@ impl<C: Codec> RequestResponse<C> {
         };
         self.fail_outbound(id, failure, cx);
         self.forget_outbound(id);
+    }
+
+    /// The connection is about to end, and nothing has been sent: the request waits again, if there is room.
+    fn put_back(&mut self, id: OutboundRequestId) -> bool {
+        let Some(request) = self.outbound.get(&id) else {
+            return false;
+        };
+        let peer = request.peer;
+        if !request.is_pending() || self.queue_is_full(&peer) {
+            return false;
+        }
+        let Some(request) = self.outbound.get_mut(&id) else {
+            return false;
+        };
+        let_go(&mut self.held_bytes, &mut request.held);
+        let held = request.body.as_deref().map_or(0, length);
+        let all = self.held_bytes.saturating_add(held);
+        if all > self.config.max_held_bytes {
+            return false;
+        }
+        (self.held_bytes, request.held, request.stream) = (all, held, None);
+        self.enqueue(&peer, id);
+        true
     }
 
     /// The time of a request is over.
