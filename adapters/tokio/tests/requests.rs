@@ -97,10 +97,11 @@ async fn yield_times(times: usize) {
 
 async fn both_ways() {
     let (one, other) = (Site::start().await, Site::start().await);
-    one.host
-        .dial(DialOptions::address(other.address.clone()))
-        .await
-        .unwrap();
+    for (site, peer) in [(&one, &other), (&other, &one)] {
+        site.host.add_address(peer.host.peer_id(), &peer.address);
+    }
+    let peer = DialOptions::peer(other.host.peer_id());
+    one.host.dial(peer).await.unwrap();
     let mut tasks = one.ask(&other);
     tasks.extend(other.ask(&one));
     for task in tasks {
