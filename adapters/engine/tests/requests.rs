@@ -624,6 +624,34 @@ fn the_end_of_a_host_ends_everything() {
     }
 }
 
+/// A response that was given is sent to its end, however soon after it the host ends.
+#[test]
+fn what_was_answered_is_heard() {
+    for seed in 0..10 {
+        for wait in [false, true] {
+            run(seed, async |runtime| {
+                let (server, client) = sites(&runtime, Config::default()).await;
+                let mut incoming = server.requests.incoming(16);
+                let answer = pattern(1_000_000);
+                let asks = async {
+                    let heard = client.ask(&server, "a long answer").await.unwrap();
+                    assert!(heard == pattern(1_000_000));
+                };
+                let serves = async {
+                    let asked = incoming.next().await.unwrap();
+                    if wait {
+                        asked.responder.respond_and_wait(answer).await.unwrap();
+                    } else {
+                        asked.responder.respond(answer).unwrap();
+                    }
+                    server.host.shutdown().await;
+                };
+                both(asks, serves).await;
+            });
+        }
+    }
+}
+
 fn pattern(length: usize) -> Bytes {
     (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
 }

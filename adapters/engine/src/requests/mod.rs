@@ -75,7 +75,7 @@ impl<C: Codec> Operating for RequestResponse<C> {
 ///     protocols,
 ///     swarm::DialOptions,
 /// };
-/// use drywire_engine::{Host, RequestError};
+/// use drywire_engine::{Host, RequestError, Runtime as _};
 /// use drywire_sim::World;
 ///
 /// const SHOUT: ProtocolName = ProtocolName::from_static("/shout/1");
@@ -114,7 +114,7 @@ impl<C: Codec> Operating for RequestResponse<C> {
 ///     let peer = client.dial(DialOptions::address(bound.address)).await?.peer;
 ///     let heard = requests.request(peer, Bytes::from_static(b"hello")).await?;
 ///
-///     // In good order: what is being said is said to its end.
+///     // What was answered has left by then. Now nobody answers.
 ///     server.shutdown().await;
 ///     let unheard = requests.request(peer, Bytes::from_static(b"anybody?")).await;
 ///     assert!(matches!(unheard, Err(RequestError::Failed(_) | RequestError::Refused(_))));
