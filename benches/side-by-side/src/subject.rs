@@ -89,6 +89,22 @@ macro_rules! with_peer {
 }
 pub(crate) use with_peer;
 
+/// Runs `$function::<R>(..)` with how the implementation sends requests.
+macro_rules! with_requests {
+    ($implementation:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        match $implementation {
+            Implementation::Libp2p | Implementation::Libp2pLazy => {
+                $function::<crate::requests::Libp2p>($($argument),*)
+            }
+            Implementation::Tcp => {
+                $function::<crate::requests::Streams<crate::tcp::TcpPeer>>($($argument),*)
+            }
+            _ => $function::<crate::requests::Drywire>($($argument),*),
+        }
+    };
+}
+pub(crate) use with_requests;
+
 /// Who is client and who is server: `libp2p` for both, or `client:server`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
