@@ -196,6 +196,23 @@ impl<P: Protocol> Bench<P> {
         .collect()
     }
 
+    /// The peer agrees to a name on a stream of this side.
+    pub(super) fn agree(&mut self, connection: ConnectionId, stream: StreamId, name: ProtocolName) {
+        self.say(connection, ToSwarmMessage::Opened { stream, name });
+    }
+
+    /// Messages that say all of a side's part at once, since it was asked last: on a stream that is opened with it, under
+    /// these names, or on one that is there.
+    pub(super) fn exchanges(&mut self) -> Vec<(ConnectionId, StreamId, Bytes)> {
+        let told = self.told().into_iter();
+        told.filter_map(|(connection, message)| match message {
+            ToConnectionMessage::OpenWith { stream, bytes, .. }
+            | ToConnectionMessage::SendLast { stream, bytes } => Some((connection, stream, bytes)),
+            _ => None,
+        })
+        .collect()
+    }
+
     /// What the protocol told the host since it was asked last.
     pub(super) fn events(&mut self) -> Vec<P::Event> {
         let events = core::iter::from_fn(|| self.swarm.poll_event());

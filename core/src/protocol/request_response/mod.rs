@@ -115,10 +115,10 @@ pub use values::cbor;
 pub use values::json;
 
 use crate::{
-    connection::{ConnectionId, Slot},
+    connection::{ConnectionId, OpenError, Slot, StreamEnd, StreamError},
     identity::PeerId,
     multistream::ProtocolName,
-    swarm::{AcceptError, Context, DialId, Input, Protocol, StreamRef, Timers},
+    swarm::{AcceptError, Context, DialId, Input, OpenStreamError, Protocol, StreamRef, Timers},
     time::Instant,
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -299,11 +299,11 @@ impl<C: Codec> RequestResponse<C> {
     }
 
     /// Counts bytes about to be held, if there is room for them.
-    fn hold(&mut self, bytes: &Bytes) -> bool {
-        let held = self.held_bytes.saturating_add(length(bytes));
-        let room = held <= self.config.max_held_bytes;
+    fn hold(&mut self, bytes: &Bytes, by_it: &mut u64) -> bool {
+        let all = self.held_bytes.saturating_add(length(bytes));
+        let room = all <= self.config.max_held_bytes;
         if room {
-            self.held_bytes = held;
+            (self.held_bytes, *by_it) = (all, length(bytes));
         }
         room
     }
@@ -392,6 +392,16 @@ impl<C: Codec> Protocol for RequestResponse<C> {
                 None => {}
             },
             Input::StreamEnded { stream, end } => {
+                if let StreamEnd::Failed(
+                    StreamError::Connection(_)
+                    | StreamError::Open(
+                        OpenError::NotConnected | OpenError::GoingAway | OpenError::Exhausted,
+                    ),
+                ) = end
+                {
+                    // Before what waits is put there too.
+                    self.refused_by(stream.connection, OpenStreamError::NotConnected);
+                }
                 match self.streams.get(&stream) {
                     Some(Use::Outbound(id)) => self.outbound_ended(*id, end, cx),
                     Some(Use::Inbound(id)) => self.inbound_ended(*id, end, cx),

@@ -275,6 +275,11 @@ impl<C: Codec> RequestResponse<C> {
         cx: &mut Cx<'_, C>,
     ) -> Result<(), Refusal> {
         let peer = request.peer;
+        let bytes = request.body.clone().unwrap_or_default();
+        let undecided = self.outbound_names.len() > 1;
+        if undecided && !self.hold(&bytes, &mut request.held) {
+            return Err(Refusal::TooManyBytes);
+        }
         let waits = self.peers.get(&peer);
         let first = waits.is_none_or(|peer| peer.queue.is_empty());
         while first && let Some(connection) = self.choose(&peer) {
@@ -283,11 +288,9 @@ impl<C: Codec> RequestResponse<C> {
                 Err(error) => self.refused_by(connection, error),
             }
         }
-        let bytes = request.body.clone().unwrap_or_default();
-        if !self.hold(&bytes) {
+        if !undecided && !self.hold(&bytes, &mut request.held) {
             return Err(Refusal::TooManyBytes);
         }
-        request.held = length(&bytes);
         if let Err(reason) = self.find_a_way(&peer, options, cx) {
             let_go(&mut self.held_bytes, &mut request.held);
             return Err(reason);

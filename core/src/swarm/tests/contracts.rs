@@ -267,7 +267,10 @@ fn a_busy_connection_takes_no_more_and_says_when_it_does() {
             bytes: 130_000,
         },
     );
-    assert_eq!(node.seen(), [Seen::Writable(stream)]);
+    assert_eq!(
+        node.seen(),
+        [Seen::StreamsAvailable(connection), Seen::Writable(stream)]
+    );
     node.say(
         connection,
         ToSwarmMessage::Processed {

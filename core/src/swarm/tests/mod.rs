@@ -34,6 +34,7 @@ pub(super) enum Seen {
     Message(StreamRef, Bytes),
     RemoteFinished(StreamRef),
     Writable(StreamRef),
+    StreamsAvailable(ConnectionId),
     Ended(StreamRef, StreamEnd),
     Names,
     Addresses,
@@ -85,6 +86,7 @@ impl Protocol for Probe {
             }
             Input::RemoteFinished { stream } => Seen::RemoteFinished(stream),
             Input::Writable { stream } => Seen::Writable(stream),
+            Input::StreamsAvailable { connection } => Seen::StreamsAvailable(connection),
             Input::StreamEnded { stream, end } => Seen::Ended(stream, end.clone()),
             Input::LocalProtocolsChanged => Seen::Names,
             Input::LocalAddressesChanged => Seen::Addresses,
