@@ -2,7 +2,8 @@
 //! to be. Bodies end with the stream, as those of rust-libp2p's ready codecs do, and are bytes at both ends.
 //!
 //! Who asks and who answers does so in the task that hears the events, the shortest way either implementation has: no
-//! channels, no other tasks.
+//! channels, no other tasks. It is a task of its own, as the work of a program is: tokio runs what it blocks on only when no
+//! task wants to run, so that it would see each event late.
 
 use bytes::Bytes;
 use drywire::{
@@ -36,15 +37,23 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const EVENTS: usize = 4096;
 
 /// How an implementation sends requests and answers them.
-pub(crate) trait Requester: Sized {
+pub(crate) trait Requester: Send + Sized + 'static {
     /// Answers requests for ever, once it has said where it listens.
-    async fn serve(options: Options, listening: impl FnOnce(&str)) -> Result<(), Error>;
+    fn serve(
+        options: Options,
+        listening: impl FnOnce(&str) + Send + 'static,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Connects.
-    async fn connect(options: Options, address: &str) -> Result<Self, Error>;
+    fn connect(options: Options, address: &str)
+    -> impl Future<Output = Result<Self, Error>> + Send;
 
     /// Sends so many requests and waits for their responses.
-    async fn ask(&mut self, requests: Requests, count: u64) -> Result<(), Error>;
+    fn ask(
+        &mut self,
+        requests: Requests,
+        count: u64,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 fn request(requests: Requests) -> Bytes {
@@ -103,7 +112,10 @@ impl Drywire {
 }
 
 impl Requester for Drywire {
-    async fn serve(options: Options, listening: impl FnOnce(&str)) -> Result<(), Error> {
+    async fn serve(
+        options: Options,
+        listening: impl FnOnce(&str) + Send + 'static,
+    ) -> Result<(), Error> {
         let host = Self::start(&options)?;
         let mut events = host.events(EVENTS);
         let address: Multiaddr = LOOPBACK.parse().map_err(|error| node(&error))?;
@@ -242,7 +254,10 @@ impl Libp2p {
 }
 
 impl Requester for Libp2p {
-    async fn serve(options: Options, listening: impl FnOnce(&str)) -> Result<(), Error> {
+    async fn serve(
+        options: Options,
+        listening: impl FnOnce(&str) + Send + 'static,
+    ) -> Result<(), Error> {
         let mut swarm = Self::start(&options)?;
         let address = LOOPBACK.parse().map_err(|error| node(&error))?;
         swarm.listen_on(address).map_err(|error| node(&error))?;
@@ -327,7 +342,10 @@ pub(crate) struct Streams<P: Peer> {
 }
 
 impl<P: Peer> Requester for Streams<P> {
-    async fn serve(options: Options, listening: impl FnOnce(&str)) -> Result<(), Error> {
+    async fn serve(
+        options: Options,
+        listening: impl FnOnce(&str) + Send + 'static,
+    ) -> Result<(), Error> {
         let peer = P::start(options)?;
         let mut incoming = peer.accept(NAME)?;
         listening(&peer.listen(LOOPBACK).await?);

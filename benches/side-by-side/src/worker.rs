@@ -217,7 +217,19 @@ fn request_from<R: Requester>(
     options: Options,
     meter: Meter,
 ) -> Result<Measured, Error> {
-    runtime.block_on(workload::run_requests::<R>(task, options, meter))
+    let task = task.clone();
+    let work =
+        runtime.spawn(async move { workload::run_requests::<R>(&task, options, meter).await });
+    join(runtime, work)
+}
+
+/// Runs until this task has ended.
+fn join<T>(
+    runtime: &tokio::runtime::Runtime,
+    work: tokio::task::JoinHandle<Result<T, Error>>,
+) -> Result<T, Error> {
+    let ended = runtime.block_on(work);
+    ended.map_err(|error| Error::Node(error.to_string()))?
 }
 
 /// Ends the process when its standard input ends.
@@ -252,7 +264,8 @@ fn serve_requests<R: Requester>(
     options: Options,
 ) -> Result<(), Error> {
     end_with_input();
-    runtime.block_on(R::serve(options, announce))
+    let work = runtime.spawn(R::serve(options, announce));
+    join(runtime, work)
 }
 
 fn parse_result(line: &str) -> Option<Measured> {
