@@ -65,6 +65,8 @@ pub struct Context<'a, E> {
     state: &'a mut State,
     /// The first slot of the protocol this is for.
     first: u16,
+    /// Events go to the protocol around this one, each with its place in the queue still reserved.
+    intercepted: bool,
     emit: &'a mut dyn FnMut(E),
 }
 
@@ -81,6 +83,7 @@ impl<'a, E> Context<'a, E> {
         Self {
             state,
             first: 0,
+            intercepted: false,
             emit,
         }
     }
@@ -107,10 +110,29 @@ impl<'a, E> Context<'a, E> {
         let result = run(&mut Context {
             state: self.state,
             first,
+            intercepted: self.intercepted,
             emit: &mut |event| emit(wrap(event)),
         });
         self.state.starting = outer;
         result
+    }
+
+    /// The context of a protocol that this one is built on: it has the same slot, and what it would tell the host it tells
+    /// this one. Each event comes with its place in the event queue: pass it on, changed or not, with
+    /// [`emit_reserved`](Self::emit_reserved), or keep it and [release](Self::release_event) the place. Whichever, events
+    /// that must not be lost are not.
+    pub fn intercept<C, R>(
+        &mut self,
+        run: impl FnOnce(&mut Context<'_, C>) -> R,
+    ) -> (R, Vec<(EventPermit, C)>) {
+        let mut events = Vec::new();
+        let result = run(&mut Context {
+            state: self.state,
+            first: self.first,
+            intercepted: true,
+            emit: &mut |event| events.push((EventPermit(()), event)),
+        });
+        (result, events)
     }
 
     /// The time.
@@ -168,7 +190,11 @@ impl<'a, E> Context<'a, E> {
     /// Tells the host something, if there is room in the event queue; otherwise the event is lost and counted.
     /// Returns whether it was taken.
     pub fn emit(&mut self, event: E) -> bool {
-        let room = self.state.events.push(Notice::Protocol);
+        let room = if self.intercepted {
+            self.state.events.reserve_or_count()
+        } else {
+            self.state.events.push(Notice::Protocol)
+        };
         if room {
             (self.emit)(event);
         }
@@ -184,7 +210,9 @@ impl<'a, E> Context<'a, E> {
     /// Tells the host something for which room was reserved.
     pub fn emit_reserved(&mut self, permit: EventPermit, event: E) {
         let EventPermit(()) = permit;
-        self.state.events.push_reserved(Notice::Protocol);
+        if !self.intercepted {
+            self.state.events.push_reserved(Notice::Protocol);
+        }
         (self.emit)(event);
     }
 

@@ -161,6 +161,15 @@ impl EventQueue {
         granted
     }
 
+    /// Reserves a place for an event that may be lost, which is counted then.
+    pub(super) fn reserve_or_count(&mut self) -> bool {
+        let room = self.reserve(1);
+        if !room {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        room
+    }
+
     /// Gives places back unused.
     pub(super) fn release(&mut self, places: usize) {
         debug_assert!(places <= self.reserved, "a place was released twice");
