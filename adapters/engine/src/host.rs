@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// Clones are handles of the same node. When the last one is dropped the node shuts down in the background, saying goodbye
 /// to its peers; [`shutdown`](Self::shutdown) does the same and waits for it.
 pub struct Host<P: Protocol> {
-    inner: Arc<Inner<P>>,
+    pub(crate) inner: Arc<Inner<P>>,
 }
 
 /// A listener that is bound.

@@ -20,6 +20,19 @@ pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<std::sync::MutexGuard<'_, 
     }
 }
 
+/// Keeps the task's waker in place of another one; that one, to be dropped without a lock held, for it may be all there is
+/// left of its task.
+pub(crate) fn replace_waker(slot: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    let same = slot
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(cx.waker()));
+    if same {
+        None
+    } else {
+        slot.replace(cx.waker().clone())
+    }
+}
+
 /// A flag that wakes the task watching it.
 ///
 /// The rule that makes it lossless: the watcher calls [`take`](Self::take) *before* it looks at the shared state, the

@@ -6,6 +6,7 @@ use crate::{
     host::Dialed,
     notify::{lock, try_lock},
     router::{FromConnection, Router},
+    taps::{Tap, Taps},
 };
 use core::{
     sync::atomic::AtomicUsize,
@@ -14,7 +15,9 @@ use core::{
 use drywire::{
     identity::PeerId,
     multiaddr::Multiaddr,
-    swarm::{Action, DialError, DialId, Event, ListenerId, Protocol, Swarm, TransportError},
+    swarm::{
+        Action, DialError, DialId, Event, ListenerId, Protocol, StreamRef, Swarm, TransportError,
+    },
     time::Instant,
 };
 use std::{
@@ -35,6 +38,7 @@ pub(crate) struct SwarmState<P: Protocol> {
     /// What the swarm's driver is to do, in order.
     pub(crate) actions: VecDeque<Action>,
     pub(crate) events: EventQueue<P::Event>,
+    pub(crate) taps: Taps<P::Event>,
     pub(crate) dials: BTreeMap<DialId, Pending<Dialed, DialError>>,
     pub(crate) listens: BTreeMap<ListenerId, Pending<Multiaddr, TransportError>>,
     /// Who waits for the end.
@@ -56,6 +60,8 @@ pub(crate) struct Settled {
     told: Vec<Arc<Shared>>,
     /// Tasks of the application.
     wakers: Vec<Waker>,
+    /// Streams that protocols gave to the host and nobody will take up.
+    discarded: Vec<StreamRef>,
     /// The swarm's driver has something to do.
     driver: bool,
     /// The connection whose driver this is was told something: no need to wake it, but it must look into its inbox.
@@ -71,9 +77,22 @@ impl Settled {
         self.told.push(shared);
     }
 
+    /// A task of the application.
+    pub(crate) fn wake_later(&mut self, waker: Option<Waker>) {
+        self.wakers.extend(waker);
+    }
+
+    /// A stream was handed over, and will not be taken up.
+    pub(crate) fn discard(&mut self, stream: Option<StreamRef>) {
+        self.discarded.extend(stream);
+    }
+
     /// Wakes everybody but the swarm's driver; whether there were tasks of the application among them. The swarm is
     /// unlocked.
-    pub(crate) fn wake_others(&mut self) -> bool {
+    pub(crate) fn wake_others(&mut self, router: &Router) -> bool {
+        for stream in self.discarded.drain(..) {
+            router.discard(stream);
+        }
         self.told
             .drain(..)
             .for_each(|shared| shared.notify.notify());
@@ -89,7 +108,7 @@ impl Settled {
         if core::mem::take(&mut self.driver) {
             router.swarm.notify();
         }
-        self.wake_others()
+        self.wake_others(router)
     }
 }
 
@@ -185,6 +204,7 @@ impl<P: Protocol> SwarmState<P> {
             swarm,
             actions: VecDeque::new(),
             events: EventQueue::new(),
+            taps: Taps::default(),
             dials: BTreeMap::new(),
             listens: BTreeMap::new(),
             shutdown: Vec::new(),
@@ -242,7 +262,7 @@ impl<P: Protocol> SwarmState<P> {
             }
         }
         while let Some(event) = self.swarm.poll_event() {
-            self.handle_event(event, &mut settled.wakers);
+            self.handle_event(event, settled);
         }
         settled.driver = self.wants_driver(now);
     }
@@ -259,7 +279,15 @@ impl<P: Protocol> SwarmState<P> {
     }
 
     /// Answers those who wait for the event, then passes it on.
-    pub(crate) fn handle_event(&mut self, event: Event<P::Event>, wakers: &mut Vec<Waker>) {
+    pub(crate) fn handle_event(&mut self, event: Event<P::Event>, settled: &mut Settled) {
+        let event = match event {
+            Event::Protocol(event) => match self.taps.offer(event, settled) {
+                Some(event) => Event::Protocol(event),
+                None => return,
+            },
+            event => event,
+        };
+        let wakers = &mut settled.wakers;
         match &event {
             Event::Dialed {
                 dial,
@@ -315,10 +343,12 @@ impl<P: Protocol> Inner<P> {
 
     /// The swarm's task is gone: nothing that waits for it will be answered.
     pub(crate) fn close(&self) {
-        let mut wakers = Vec::new();
+        let mut settled = Settled::default();
         {
             let mut state = lock(&self.state);
             state.closed = true;
+            state.taps.close(&mut settled);
+            let wakers = &mut settled.wakers;
             state
                 .dials
                 .values_mut()
@@ -331,7 +361,21 @@ impl<P: Protocol> Inner<P> {
             wakers.append(&mut state.shutdown);
         }
         self.router.close();
-        wakers.into_iter().for_each(Waker::wake);
+        settled.wake_others(&self.router);
+    }
+
+    /// From now on, events of the protocols pass by `tap` first.
+    pub(crate) fn add_tap(&self, tap: Arc<dyn Tap<P::Event>>) {
+        let mut settled = Settled::default();
+        {
+            let mut state = lock(&self.state);
+            if state.closed {
+                tap.close(&mut settled);
+            } else {
+                state.taps.add(tap);
+            }
+        }
+        settled.wake_others(&self.router);
     }
 
     pub(crate) fn begin_shutdown(&self) {

@@ -126,7 +126,7 @@ where
             let driver = Driver::new(self.runtime.clone(), shared, pipe, inner.clone());
             self.runtime.spawn(driver);
         }
-        settled.wake_others();
+        settled.wake_others(&inner.router);
         for action in actions {
             self.act(action);
         }

@@ -26,7 +26,8 @@ use core::{
 use drywire::{
     connection::{Accept, ConnectionId, Direction, Slot, StreamEnd, StreamKind},
     multistream::ProtocolName,
-    swarm::{self, DialOptions, Event, Input, Protocol, StreamRef, Timers},
+    protocol::request_response::{BytesCodec, Config, ProtocolSupport, RequestResponse},
+    swarm::{self, DialOptions, Event, Input, Part, Protocol, StreamRef, Timers},
     time::{Instant, UnixTime},
 };
 use drywire_engine::{Host, Pipe, Runtime};
@@ -360,6 +361,77 @@ fn a_question_and_its_answer_are_one_write_each() {
             drivers: polls * QUESTIONS,
         };
         assert_eq!((server, client), (cost(polls), cost(2)), "{answers:?}");
+    }
+}
+
+/// Many futures in one task, each polled when any is woken.
+async fn together<F: Future>(futures: Vec<F>) {
+    let mut futures: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    core::future::poll_fn(|cx| {
+        futures.retain_mut(|future| future.as_mut().poll(cx).is_pending());
+        if futures.is_empty() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+}
+
+/// The same for requests by the handle that the application has for them: what is asked together, or answered together, is
+/// one write.
+#[test]
+fn a_request_and_its_response_are_one_write_each() {
+    type Machine = RequestResponse<BytesCodec>;
+    for (width, writes) in [(1, QUESTIONS), (10, QUESTIONS / 10), (QUESTIONS, 1)] {
+        let (mut world, runtime) = world(1);
+        let costs = world
+            .block_on(async {
+                let start = || {
+                    let counts = Arc::new(Counts::default());
+                    let counting = Counting {
+                        runtime: runtime.clone(),
+                        counts: counts.clone(),
+                    };
+                    let config = Config::default().with_max_concurrent_streams(1000);
+                    let machine = Machine::new([(NAME, ProtocolSupport::Full)], config);
+                    (Host::builder(counting, machine).start().unwrap(), counts)
+                };
+                let ((server, server_counts), (client, client_counts)) = (start(), start());
+                let local = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+                let bound = server.listen(local).await.unwrap().address;
+                let peer = client.dial(DialOptions::address(bound)).await.unwrap().peer;
+                let mut incoming = server.requests(Part::whole()).incoming(1000);
+                runtime.spawn(async move {
+                    while let Some(asked) = incoming.next().await {
+                        asked.responder.respond(asked.request).unwrap();
+                    }
+                });
+                let requests = client.requests(Part::whole());
+                let ask = async |questions: usize| {
+                    for _ in 0..questions / width {
+                        let ask = async || {
+                            let question = Bytes::from_static(b"hello");
+                            let answer = requests.request(peer, question.clone()).await;
+                            assert_eq!(answer.unwrap(), question);
+                        };
+                        together((0..width).map(|_| ask()).collect()).await;
+                    }
+                };
+                ask(QUESTIONS).await;
+                let before = (server_counts.now(), client_counts.now());
+                ask(QUESTIONS).await;
+                [server_counts.since(before.0), client_counts.since(before.1)]
+            })
+            .unwrap();
+        for cost in costs {
+            assert_eq!(
+                (cost.writes, cost.swarm),
+                (writes, 0),
+                "{width} at a time: {costs:?}"
+            );
+            assert!(cost.drivers <= 2 * writes, "{width} at a time: {costs:?}");
+        }
     }
 }
 

@@ -101,6 +101,7 @@ macro_rules! protocols {
 
         #[allow(dead_code, reason = "one such constant for every field, wanted or not")]
         #[allow(non_upper_case_globals, reason = "named like the variants of the events")]
+        #[allow(clippy::result_large_err, reason = "an event that is given back is no error")]
         impl $name {
             $(
                 #[doc = concat!("`", stringify!($field), "` as a part of the set.")]

@@ -181,6 +181,12 @@ impl<P: Protocol, F: Protocol> Part<P, F> {
     pub fn event(&self, event: P::Event) -> Result<F::Event, P::Event> {
         (self.event)(event)
     }
+
+    /// The set's event that holds one of the protocol: what [`event`](Self::event) takes apart.
+    #[must_use]
+    pub fn wrap(&self, event: F::Event) -> P::Event {
+        (self.wrap)(event)
+    }
 }
 
 impl<P: Protocol, F: Protocol> Clone for Part<P, F> {

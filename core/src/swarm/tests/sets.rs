@@ -289,6 +289,7 @@ fn a_part_has_its_own_field_context_and_events() {
                 event = part.event(event).expect_err("not its own");
             }
         }
+        event = part.wrap(part.event(event).unwrap());
         assert_eq!(part.event(event).ok(), Some((drawn, 2)));
         // Each draws from its own generator: the same set, run again, draws alike whichever part is asked.
         let mut again = outer();
