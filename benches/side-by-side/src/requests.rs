@@ -1,21 +1,25 @@
 //! Requests and responses, as each implementation has them. A request says in its first four bytes how long its response is
 //! to be. Bodies end with the stream, as those of rust-libp2p's ready codecs do, and are bytes at both ends.
 //!
-//! Who asks and who answers does so in the task that hears the events, the shortest way either implementation has: no
-//! channels, no other tasks. It is a task of its own, as the work of a program is: tokio runs what it blocks on only when no
-//! task wants to run, so that it would see each event late.
+//! drywire's requests are futures, and those of its peers a stream; each of several in flight has a task. rust-libp2p has
+//! commands and events, so who asks and who answers does so in the task that hears the events, the shortest way there is: no
+//! channels, no other tasks. [`DrywireEvents`] does the same with drywire.
+//!
+//! Nothing of it runs in what tokio blocks on, which is polled only when no task wants to run, so that it would see each event
+//! late.
 
 use bytes::Bytes;
 use drywire::{
+    identity::PeerId,
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     protocol::request_response::{
         BytesCodec, Config, Event as DrywireEvent, Message as DrywireMessage, ProtocolSupport,
         RequestResponse,
     },
-    swarm::{DialOptions, Event},
+    swarm::{DialOptions, Event, Part},
 };
-use drywire_engine::{Events, Host};
+use drywire_engine::{Events, Host, Requests as Handle};
 use drywire_interop::{Error, Options, Peer, drywire_peer, rust_libp2p};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use libp2p::{
@@ -23,7 +27,7 @@ use libp2p::{
     request_response::{self, Event as Libp2pEvent, Message as Libp2pMessage},
     swarm::{SwarmEvent, dial_opts::DialOpts},
 };
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use crate::work::Requests;
 
@@ -85,24 +89,96 @@ fn node(error: &dyn std::fmt::Debug) -> Error {
     Error::Node(format!("{error:?}"))
 }
 
-/// drywire's.
-pub(crate) struct Drywire {
-    host: Host<RequestResponse<BytesCodec>>,
-    events: Events<RequestResponse<BytesCodec>>,
-    peer: drywire::identity::PeerId,
+type Protocol = RequestResponse<BytesCodec>;
+
+fn start(options: &Options) -> Result<Host<Protocol>, Error> {
+    let config = Config::default()
+        .with_request_timeout(TIMEOUT)
+        .with_max_concurrent_streams(MOST)
+        .with_max_response_len(LONGEST);
+    let name = ProtocolName::from_static(NAME);
+    let protocol = RequestResponse::new([(name, ProtocolSupport::Full)], config);
+    drywire_peer::start(options, protocol)
 }
 
-impl Drywire {
-    fn start(options: &Options) -> Result<Host<RequestResponse<BytesCodec>>, Error> {
-        let config = Config::default()
-            .with_request_timeout(TIMEOUT)
-            .with_max_concurrent_streams(MOST)
-            .with_max_response_len(LONGEST);
-        let name = ProtocolName::from_static(NAME);
-        let protocol = RequestResponse::new([(name, ProtocolSupport::Full)], config);
-        drywire_peer::start(options, protocol)
+async fn listen(host: &Host<Protocol>) -> Result<String, Error> {
+    let address: Multiaddr = LOOPBACK.parse().map_err(|error| node(&error))?;
+    let bound = host.listen(address).await.map_err(|error| node(&error))?;
+    let address = bound.address.with_peer_id(host.peer_id());
+    Ok(address.map_err(|error| node(&error))?.to_string())
+}
+
+async fn dial(host: &Host<Protocol>, address: &str) -> Result<PeerId, Error> {
+    let address: Multiaddr = address.parse().map_err(|error| node(&error))?;
+    let dialed = host.dial(DialOptions::address(address)).await;
+    Ok(dialed.map_err(|error| node(&error))?.peer)
+}
+
+/// drywire's.
+pub(crate) struct Drywire {
+    // Its handles do not keep it running.
+    _host: Host<Protocol>,
+    handle: Arc<Handle<Protocol, BytesCodec>>,
+    peer: PeerId,
+}
+
+impl Requester for Drywire {
+    async fn serve(
+        options: Options,
+        listening: impl FnOnce(&str) + Send + 'static,
+    ) -> Result<(), Error> {
+        let host = start(&options)?;
+        let mut incoming = host.requests(Part::whole()).incoming(EVENTS);
+        listening(&listen(&host).await?);
+        let material = material();
+        while let Some(asked) = incoming.next().await {
+            let response = response(&material, &asked.request)?;
+            let sent = asked.responder.respond(response);
+            sent.map_err(|error| node(&error))?;
+        }
+        Ok(())
     }
 
+    async fn connect(options: Options, address: &str) -> Result<Self, Error> {
+        let host = start(&options)?;
+        let peer = dial(&host, address).await?;
+        Ok(Self {
+            handle: Arc::new(host.requests(Part::whole())),
+            _host: host,
+            peer,
+        })
+    }
+
+    async fn ask(&mut self, requests: Requests, count: u64) -> Result<(), Error> {
+        let request = request(requests);
+        let each = count.div_ceil(requests.in_flight);
+        let tasks: Vec<_> = (0..requests.in_flight)
+            .map(|_| {
+                let (handle, peer, request) = (self.handle.clone(), self.peer, request.clone());
+                tokio::spawn(async move {
+                    for _ in 0..each {
+                        let response = handle.request(peer, request.clone()).await;
+                        check(requests, &response.map_err(|error| node(&error))?)?;
+                    }
+                    Ok::<_, Error>(())
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.map_err(|error| node(&error))??;
+        }
+        Ok(())
+    }
+}
+
+/// drywire's, by commands and events.
+pub(crate) struct DrywireEvents {
+    host: Host<Protocol>,
+    events: Events<Protocol>,
+    peer: PeerId,
+}
+
+impl DrywireEvents {
     fn send(&self, request: &Bytes) -> Result<(), Error> {
         let sent = self
             .host
@@ -111,17 +187,14 @@ impl Drywire {
     }
 }
 
-impl Requester for Drywire {
+impl Requester for DrywireEvents {
     async fn serve(
         options: Options,
         listening: impl FnOnce(&str) + Send + 'static,
     ) -> Result<(), Error> {
-        let host = Self::start(&options)?;
+        let host = start(&options)?;
         let mut events = host.events(EVENTS);
-        let address: Multiaddr = LOOPBACK.parse().map_err(|error| node(&error))?;
-        let bound = host.listen(address).await.map_err(|error| node(&error))?;
-        let address = bound.address.with_peer_id(host.peer_id());
-        listening(&address.map_err(|error| node(&error))?.to_string());
+        listening(&listen(&host).await?);
         let material = material();
         while let Some(event) = events.next().await {
             if let Event::Protocol(DrywireEvent::Message {
@@ -141,11 +214,9 @@ impl Requester for Drywire {
     }
 
     async fn connect(options: Options, address: &str) -> Result<Self, Error> {
-        let host = Self::start(&options)?;
+        let host = start(&options)?;
         let events = host.events(EVENTS);
-        let address: Multiaddr = address.parse().map_err(|error| node(&error))?;
-        let dialed = host.dial(DialOptions::address(address)).await;
-        let peer = dialed.map_err(|error| node(&error))?.peer;
+        let peer = dial(&host, address).await?;
         Ok(Self { host, events, peer })
     }
 
