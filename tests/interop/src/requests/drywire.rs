@@ -370,17 +370,16 @@ impl Requester for DrywireRequester {
     }
 
     async fn answer(&self, channel: Channel, body: Body) -> Result<(), Refused> {
-        let sent = self
-            .host
-            .with(|protocol, cx| protocol.send_response(channel, body, cx));
-        match sent {
-            Ok(()) => Ok(()),
-            Err(SendResponseError::Encode {
-                error: EncodeError::TooLarge { .. },
-                ..
-            }) => Err(Refused::TooLarge),
-            Err(_) => Err(Refused::Closed),
-        }
+        self.host.with(|protocol, cx| {
+            let sent = protocol.send_response(channel, body, cx);
+            sent.map_err(|error| match error {
+                SendResponseError::Encode {
+                    error: EncodeError::TooLarge { .. },
+                    ..
+                } => Refused::TooLarge,
+                _ => Refused::Closed,
+            })
+        })
     }
 
     async fn outcome(&self) -> Outcome {
