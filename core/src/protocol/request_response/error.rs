@@ -103,7 +103,7 @@ impl core::error::Error for InboundFailure {}
 pub enum EncodeError {
     /// It is longer than allowed.
     TooLarge {
-        /// Its length in bytes.
+        /// Its length in bytes; or how many there were when the codec [stopped](CodecError::TooLarge).
         len: usize,
         /// The most allowed.
         max: u32,

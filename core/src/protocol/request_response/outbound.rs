@@ -706,7 +706,10 @@ pub(super) fn let_go(all: &mut u64, held: &mut u64) {
 
 /// Says a message in bytes, if it may be so long.
 pub(super) fn encoded(bytes: Result<Bytes, CodecError>, max: u32) -> Result<Bytes, EncodeError> {
-    let bytes = bytes.map_err(EncodeError::Codec)?;
+    let bytes = bytes.map_err(|error| match error {
+        CodecError::TooLarge { len } => EncodeError::TooLarge { len, max },
+        error => EncodeError::Codec(error),
+    })?;
     let len = bytes.len();
     if u32::try_from(len).is_ok_and(|len| len <= max) {
         Ok(bytes)
