@@ -6,7 +6,8 @@ mod budget;
 pub mod cbor;
 #[cfg(feature = "json")]
 pub mod json;
-#[cfg(all(test, feature = "cbor", feature = "json"))]
+#[cfg(test)]
+#[cfg(all(feature = "cbor", feature = "json"))]
 mod tests;
 
 use super::{CodecError, Config};

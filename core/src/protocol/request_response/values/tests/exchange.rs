@@ -173,3 +173,27 @@ fn too_large_is_told_as_such_by_who_reads() {
     too_large_to_read::<cbor::Codec<_, _>>();
     too_large_to_read::<json::Codec<_, _>>();
 }
+
+/// A codec knows the limits of the settings.
+fn stops_early<C: Codec<Request = Verbose, Response = Verbose> + Default>() {
+    let config = SwarmConfig::new(SecurityConfig::InsecurePlaintext);
+    let mut net = Net::new(2, &config, |_| {
+        let config = Config::default().with_max_request_len(1_000);
+        RequestResponse::<C>::new([(NAME, ProtocolSupport::Full)], config)
+    });
+    net.connect(0, 1);
+    ASKED.set(0);
+    let now = net.now;
+    let refused = net.nodes[0].with(now, |asks, cx| asks.send_request(&peer(1), Verbose, cx));
+    let reason = refused.unwrap_err().reason;
+    assert!(
+        matches!(reason, Refusal::Encode(EncodeError::TooLarge { len, max: 1_000 }) if len < 1_020)
+    );
+    assert!(ASKED.get() < 100);
+}
+
+#[test]
+fn limits_stop_writing() {
+    stops_early::<cbor::Codec<_, _>>();
+    stops_early::<json::Codec<_, _>>();
+}
