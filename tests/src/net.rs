@@ -87,6 +87,8 @@ pub struct Net<H: Host> {
     /// Streams that peers opened, with what is still to be echoed, and whether all of it has come.
     echoes: BTreeMap<(End, StreamId), (Vec<u8>, bool)>,
     old_attempts: Vec<Option<AttemptId>>,
+    /// What an application does with an event of its node; nothing, unless it is set.
+    pub on_event: fn(&mut H, Instant, NodeEvent<<H::Protocol as Protocol>::Event>),
 }
 
 /// The identity of node `number`.
@@ -163,6 +165,7 @@ where
             made: 0,
             echoes: BTreeMap::new(),
             old_attempts: vec![None; count],
+            on_event: |_, _, _| (),
         };
         for number in 0..count {
             let now = net.clock(number);
@@ -352,6 +355,7 @@ where
             let announced = due.is_some_and(|at| at <= self.now);
             assert!(announced, "law 4: {event:?} waits unannounced");
             self.told(number, &event);
+            (self.on_event)(&mut self.hosts[number], self.now, event);
             busy = true;
         }
         loop {

@@ -606,3 +606,48 @@ fn a_peer_may_try_many_protocols() {
     assert_eq!(count(&pair, 0, failed), 300);
     assert!(pair.now < Instant::ZERO + Duration::from_secs(60));
 }
+
+/// What is sent in advance to a protocol that the peer does not have must not hide the refusal. Fails if the listener resets
+/// the stream at what follows the proposal: the reset overtakes the answer.
+#[test]
+fn bytes_in_advance_of_a_refusal_do_not_hide_it() {
+    for (body, finishes) in [
+        (&b"hello"[..], true),
+        (&b"hello"[..], false),
+        (&[0xff; 100 * KIB], true),
+        (&[0; 3], true),
+        (&b""[..], true),
+    ] {
+        let mut pair = Setup::default().established();
+        let stream = pair.open(0, "/nobody/has/this", StreamKind::Raw);
+        pair.write(0, stream, body);
+        if finishes {
+            pair.finish(0, stream);
+        }
+        pair.settle_for(SECOND);
+        let error = StreamError::UnsupportedProtocol;
+        let failed = |event: &Event| {
+            *event
+                == Event::Failed {
+                    stream,
+                    error: error.clone(),
+                }
+        };
+        assert_eq!(
+            count(&pair, 0, failed),
+            1,
+            "{} bytes, finish: {finishes}",
+            body.len()
+        );
+        pair.sides[0].connection.stream(stream).unwrap().release();
+        // Who does not finish is not waited for.
+        pair.settle_for(SECOND * 11);
+        for side in &mut pair.sides {
+            assert!(side.connection.audit().is_ok() && side.connection.stream(stream).is_none());
+        }
+        let again = pair.open(0, "/raw", StreamKind::Raw);
+        pair.write(0, again, b"and on");
+        pair.settle_for(SECOND);
+        assert_eq!(pair.inbound(1).len(), 1);
+    }
+}

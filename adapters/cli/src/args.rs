@@ -1,7 +1,10 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use drywire::multiaddr::{self, Multiaddr};
+use drywire::{
+    multiaddr::{self, Multiaddr},
+    multistream::ProtocolName,
+};
 use std::{
     num::{IntErrorKind, ParseIntError},
     path::PathBuf,
@@ -41,6 +44,8 @@ pub(crate) enum Command {
     Identify(IdentifyOptions),
     /// Send bytes to a peer's /echo/1.0.0 and check what comes back
     Echo(EchoOptions),
+    /// Send a request to a peer and show the response
+    Request(RequestOptions),
     /// Measure throughput to a peer's /perf/1.0.0
     Perf(PerfOptions),
     /// Run a recording again, and compare
@@ -135,6 +140,35 @@ pub(crate) struct EchoOptions {
     /// Send so many bytes; K, M and G stand for KiB, MiB and GiB
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = size)]
     pub(crate) size: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct RequestOptions {
+    #[command(flatten)]
+    pub(crate) peer: PeerOptions,
+    /// The protocol to ask under
+    #[arg(long, value_name = "NAME", default_value = "/drywire/echo-request/1.0.0", value_parser = protocol)]
+    pub(crate) protocol: ProtocolName,
+    /// Where bodies end: where the sender finishes, or after their length; without it, what the protocol is known to do,
+    /// which is to-end for all but /reqres/1.0.0
+    #[arg(long, value_enum)]
+    pub(crate) framing: Option<FramingKind>,
+    /// Send this text
+    #[arg(long, value_name = "TEXT", conflicts_with = "size")]
+    pub(crate) data: Option<String>,
+    /// Send so many bytes, at most 16M; K and M stand for KiB and MiB
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = size)]
+    pub(crate) size: Option<u64>,
+}
+
+/// Where the body of a request or a response ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FramingKind {
+    /// At the half-close
+    ToEnd,
+    /// After its length, a varint in front of it
+    LengthPrefixed,
 }
 
 #[derive(Debug, Args)]
@@ -377,6 +411,11 @@ fn whole(text: &str) -> Result<u64, String> {
             IntErrorKind::PosOverflow => "too large".to_owned(),
             _ => "not a whole number".to_owned(),
         })
+}
+
+fn protocol(text: &str) -> Result<ProtocolName, String> {
+    text.parse::<ProtocolName>()
+        .map_err(|error| error.to_string())
 }
 
 fn size(text: &str) -> Result<u64, String> {

@@ -13,6 +13,7 @@ mod node;
 mod output;
 mod perf;
 mod replay;
+mod request;
 mod services;
 mod session;
 mod sim;
@@ -109,6 +110,10 @@ async fn command(command: Command, hosts: &Hosts, output: &Output) -> Result<(),
         Command::Echo(options) => {
             let work = clients::echo(options, hosts, output);
             unless_interrupted("all of the echo was back", work).await
+        }
+        Command::Request(options) => {
+            let work = request::run(options, hosts, output);
+            unless_interrupted("the response was there", work).await
         }
         Command::Perf(options) => {
             let work = perf::run(options, hosts, output);

@@ -47,7 +47,7 @@ pub(crate) fn run(options: &ReplayOptions, output: &Output) -> Result<(), Failur
         report.outputs,
         match report.swarms_left_out {
             0 => String::new(),
-            count => format!("; {count} nodes of other programs were left out"),
+            count => format!("; {count} nodes that this program cannot run again were left out"),
         }
     );
     let fields = [
@@ -68,6 +68,6 @@ impl Script for Nodes {
 
     fn protocols(&mut self, host: u32) -> Option<Protocols> {
         let role = self.0.get(usize::try_from(host).ok()?)?;
-        role.map(Role::protocols)
+        role.as_ref().map(Role::protocols)
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     keys,
     output::Output,
 };
+use bytes::Bytes;
 use core::{
     future::{Future, poll_fn},
     pin::pin,
@@ -19,6 +20,7 @@ use drywire::{
     protocol::{
         identify::{self, Identify},
         ping::{self, Ping},
+        request_response::{self, BytesCodec, Framing, ProtocolSupport, RequestResponse, Service},
     },
     swarm::{self, AddressFailure, AttemptError, DialError, DialOptions, TransportError},
 };
@@ -36,31 +38,46 @@ use std::{
 pub(crate) use drywire::protocol::ping::PROTOCOL as PING;
 pub(crate) const ECHO: ProtocolName = ProtocolName::from_static("/echo/1.0.0");
 pub(crate) const PERF: ProtocolName = ProtocolName::from_static("/perf/1.0.0");
+/// Requests up to the half-close.
+pub(crate) const ECHO_REQUEST: ProtocolName =
+    ProtocolName::from_static("/drywire/echo-request/1.0.0");
+/// Requests after their length.
+pub(crate) const REQRES: ProtocolName = ProtocolName::from_static("/reqres/1.0.0");
+
+/// Answers requests with themselves.
+type EchoRequests = Service<BytesCodec, fn(PeerId, Bytes) -> Option<Bytes>>;
 
 drywire::protocols! {
     /// What nodes of this program do besides streams.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(crate) struct Protocols => ProtocolEvent {
         pub(crate) ping: Ping => Ping,
         pub(crate) identify: Identify => Identify,
+        pub(crate) echo_requests: EchoRequests => EchoRequests,
+        pub(crate) reqres: EchoRequests => Reqres,
+        pub(crate) asking: RequestResponse<BytesCodec> => Asking,
     }
 }
 
 /// A node of this program.
 pub(crate) type Host = drywire_engine::Host<Protocols>;
 
+/// The longest request or response of the `request` command.
+const LARGEST_BODY: u32 = 16 * 1024 * 1024;
 /// How long an ending program tries to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How much longer than its user the stack would wait, so that it is the user's time that ends and is named.
 const LONGER: Duration = Duration::from_secs(1);
 
 /// What a node is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// It serves, pings its peers, and has the stack's own timeouts.
     Server,
     /// It only asks something, and waits so long for each answer.
     Client(Duration),
+    /// A client that sends one request.
+    Asker(Duration, ProtocolName, Framing),
 }
 
 /// The nodes a command has started, so that their peers hear a goodbye however the command ends.
@@ -82,10 +99,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Role {
     /// As nodes are named in a recording.
-    fn name(self) -> String {
+    fn name(&self) -> String {
         match self {
             Self::Server => SERVER.to_owned(),
             Self::Client(timeout) => format!("{CLIENT}{}", timeout.as_nanos()),
+            // What it asks is no part of a recording, so that it cannot be run again.
+            Self::Asker(..) => ASKER.to_owned(),
         }
     }
 
@@ -101,19 +120,20 @@ impl Role {
     }
 
     /// What such a node runs.
-    pub(crate) fn protocols(self) -> Protocols {
+    pub(crate) fn protocols(&self) -> Protocols {
         configured(self).1
     }
 }
 
 const SERVER: &str = "node";
 const CLIENT: &str = "client that waits for ns: ";
+const ASKER: &str = "client that asks";
 
 impl Hosts {
     /// A node with this identity.
     pub(crate) fn start(&self, keypair: Keypair, role: Role) -> Result<Host, Failure> {
         let runtime = TokioRuntime::current().map_err(Failure::failed)?;
-        let (mut config, protocols) = configured(role);
+        let (mut config, protocols) = configured(&role);
         let recording = lock(&self.recorder);
         config.recorder = recording
             .as_ref()
@@ -178,10 +198,29 @@ fn not_recorded(file: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!("cannot record to {}: {error}", file.display()))
 }
 
-fn configured(role: Role) -> (swarm::Config, Protocols) {
+/// Answers requests under this name with themselves, if `serves`.
+fn echo_requests(name: ProtocolName, framing: Framing, serves: bool) -> EchoRequests {
+    let config = request_response::Config::default().with_framing(framing);
+    Service::new(BytesCodec, serves.then_some(name), config, |_, request| {
+        Some(request)
+    })
+}
+
+fn configured(role: &Role) -> (swarm::Config, Protocols) {
     let mut config = swarm::Config::default();
     let (mut ping, mut identify) = (ping::Config::default(), identify::Config::default());
-    if let Role::Client(timeout) = role {
+    let mut asking = request_response::Config::default();
+    let mut asks = None;
+    if let Role::Asker(timeout, name, framing) = role {
+        asks = Some((name.clone(), ProtocolSupport::Outbound));
+        // The user may ask for anything that fits the node's memory.
+        asking = asking
+            .with_framing(*framing)
+            .with_request_timeout(timeout.saturating_add(LONGER))
+            .with_max_request_len(LARGEST_BODY)
+            .with_max_response_len(LARGEST_BODY);
+    }
+    if let Role::Client(timeout) | Role::Asker(timeout, ..) = role {
         let longer = timeout.saturating_add(LONGER);
         config.dial.attempt_timeout = longer;
         config.dial.private_attempt_timeout = longer;
@@ -190,9 +229,13 @@ fn configured(role: Role) -> (swarm::Config, Protocols) {
         identify.timeout = longer;
         ping.automatic = false;
     }
+    let serves = matches!(role, Role::Server);
     let protocols = Protocols {
         ping: Ping::new(ping),
         identify: Identify::new(identify),
+        echo_requests: echo_requests(ECHO_REQUEST, Framing::ToEnd, serves),
+        reqres: echo_requests(REQRES, Framing::LengthPrefixed, serves),
+        asking: RequestResponse::new(asks, asking),
     };
     (config, protocols)
 }
@@ -213,7 +256,16 @@ impl Session {
         hosts: &Hosts,
         output: &Output,
     ) -> Result<Self, Failure> {
-        let role = Role::Client(options.timeout);
+        Self::connect_as(Role::Client(options.timeout), options, hosts, output).await
+    }
+
+    /// The same in a role of one's own.
+    pub(crate) async fn connect_as(
+        role: Role,
+        options: &PeerOptions,
+        hosts: &Hosts,
+        output: &Output,
+    ) -> Result<Self, Failure> {
         hosts.record(&options.recording, output)?;
         let host = hosts.start(keys::load(options.key.as_ref())?, role)?;
         let events = host.events(64);
@@ -224,6 +276,10 @@ impl Session {
             peer: dialed.peer,
             timeout: options.timeout,
         })
+    }
+
+    pub(crate) const fn host(&self) -> &Host {
+        &self.host
     }
 
     pub(crate) const fn events(&mut self) -> &mut Events<Protocols> {
@@ -429,7 +485,7 @@ mod tests {
     fn nothing_gives_up_before_the_users_time_is_over() {
         for seconds in [0, 1, 60, 86_400, u64::MAX] {
             let timeout = Duration::from_secs(seconds);
-            let (config, _) = configured(Role::Client(timeout));
+            let (config, _) = configured(&Role::Client(timeout));
             for inner in [
                 config.dial.attempt_timeout,
                 config.dial.private_attempt_timeout,
@@ -439,7 +495,7 @@ mod tests {
                 assert!(inner > timeout || timeout == Duration::MAX, "{seconds}");
             }
         }
-        assert_eq!(configured(Role::Server).0, swarm::Config::default());
+        assert_eq!(configured(&Role::Server).0, swarm::Config::default());
     }
 
     #[test]

@@ -129,6 +129,71 @@ fn a_node_is_pinged_identified_echoed_and_measured() {
 }
 
 #[test]
+fn requests_are_answered_with_themselves() {
+    let node = Node::start(&[]);
+    let address = node.address.as_str();
+    let said = |arguments: &[&str]| {
+        let mut all = vec!["request", address];
+        all.extend_from_slice(arguments);
+        String::from_utf8(run(&all).stdout).unwrap()
+    };
+    assert_eq!(said(&[]), "hello from drywire\n");
+    let reqres = ["--protocol", "/reqres/1.0.0", "--data", "good morning"];
+    assert_eq!(said(&reqres), "good morning\n");
+    for size in ["0", "1", "1M"] {
+        for protocol in ["/drywire/echo-request/1.0.0", "/reqres/1.0.0"] {
+            let arguments = ["request", address, "--json", "--protocol", protocol];
+            let events = lines(&run(&[&arguments[..], &["--size", size]].concat()));
+            let [event] = &events[..] else {
+                panic!("{events:?}")
+            };
+            let bytes = if size == "1M" {
+                1 << 20
+            } else {
+                size.parse().unwrap()
+            };
+            assert_eq!(
+                (&event["event"], &event["bytes"]),
+                (&"response".into(), &bytes.into())
+            );
+        }
+    }
+    for (arguments, told) in [
+        (
+            &["--protocol", "/nothing/1"][..],
+            "error: the request failed: the peer supports none of the protocols",
+        ),
+        // More than the node takes, and more than this program sends.
+        (
+            &["--size", "1025K"],
+            "error: the request failed: stream reset by the peer",
+        ),
+        (
+            &["--size", "17M"],
+            "error: the request was not sent: 16777217 bytes are too many: at most 16777216 are allowed",
+        ),
+        // Not the framing of that protocol.
+        (
+            &[
+                "--protocol",
+                "/reqres/1.0.0",
+                "--framing",
+                "to-end",
+                "--data",
+                "\u{1}",
+            ],
+            "error: the request failed: ",
+        ),
+    ] {
+        let (code, text) = fails(&[&["request", address], arguments].concat());
+        assert_eq!(code, 1, "{text}");
+        assert!(text.starts_with(told), "{text}");
+    }
+    let (code, text) = fails(&["request", address, "--protocol", "no slash\n"]);
+    assert_eq!(code, 2, "{text}");
+}
+
+#[test]
 fn perf_is_served_only_if_asked_for() {
     let node = Node::start(&[]);
     let (code, text) = fails(&["perf", &node.address, "--upload", "1K"]);
@@ -615,6 +680,7 @@ fn what_a_node_and_its_clients_did_runs_again() {
         ("identify", &[]),
         ("echo", &["--size", "300K"]),
         ("perf", &["--upload", "1M", "--download", "100K"]),
+        ("request", &["--size", "100K"]),
     ] {
         let mut client = drywire(&[command, &address, "--record", &file(command)]);
         assert!(client.args(options).output().unwrap().status.success());
@@ -623,19 +689,22 @@ fn what_a_node_and_its_clients_did_runs_again() {
     assert_eq!(wait(&mut node.child), Some(0));
 
     for (name, connections) in [
-        ("node", 4),
+        ("node", 5),
         ("ping", 1),
         ("identify", 1),
         ("echo", 1),
         ("perf", 1),
+        ("request", 1),
     ] {
         let events = lines(&run(&["replay", &file(name), "--json"]));
         let [report] = &events[..] else {
             panic!("{events:?}")
         };
         assert_eq!(report["event"], "replayed", "{name}");
-        assert_eq!(report["nodes"], 1, "{name}");
-        assert_eq!(report["nodes_left_out"], 0, "{name}");
+        // What was asked is no part of the recording: of that node only the connection runs again.
+        let left_out = u64::from(name == "request");
+        assert_eq!(report["nodes"], 1 - left_out, "{name}");
+        assert_eq!(report["nodes_left_out"], left_out, "{name}");
         assert_eq!(report["connections"], connections, "{name}");
         assert!(report["outputs"].as_u64().unwrap() > 20, "{name}");
     }

@@ -6,7 +6,7 @@ use crate::{
     router::Router,
     runtime::Runtime,
     state::{Inner, SwarmState},
-    swarm::SwarmDriver,
+    swarm::{SwarmDriver, WALL_CLOCK_EVERY},
 };
 use core::{fmt, sync::atomic::AtomicUsize};
 use drywire::{
@@ -114,7 +114,7 @@ where
         swarm.set_waker(Some(router.clone().into()));
         let inner = Arc::new(Inner {
             router,
-            state: Mutex::new(SwarmState::new(swarm)),
+            state: Mutex::new(SwarmState::new(swarm, now + WALL_CLOCK_EVERY)),
             peer,
             handles: AtomicUsize::new(1),
         });

@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) openers: Openers,
     /// Streams that protocols gave to the host and nobody has taken up.
     pub(crate) handed: Vec<StreamId>,
+    /// Streams that will be given to the host and that nobody wants.
+    unwanted: VecDeque<StreamId>,
     /// The driver does not read because the connection had no room; whoever makes room must wake it.
     pub(crate) reading_paused: bool,
     /// When the driver wakes by itself at the latest; whoever causes an earlier deadline must wake it.
@@ -92,6 +94,7 @@ impl Shared {
                 waiting: VecDeque::new(),
                 openers: Openers::default(),
                 handed: Vec::new(),
+                unwanted: VecDeque::new(),
                 reading_paused: false,
                 wakes_at: Instant::FAR_FUTURE,
             }),
@@ -211,10 +214,33 @@ impl State {
 
     /// Keeps a stream until somebody takes it up; resets it if nobody takes up any.
     pub(crate) fn handed_over(&mut self, stream: StreamId) {
-        if self.handed.len() < MAX_HANDED {
+        if let Some(place) = self.unwanted.iter().position(|other| *other == stream) {
+            self.unwanted.remove(place);
+            self.reset(stream, code::NO_ERROR);
+        } else if self.handed.len() < MAX_HANDED {
             self.handed.push(stream);
-        } else if let Some(mut stream) = self.connection.stream(stream) {
-            stream.reset(code::RESOURCE_LIMIT_EXCEEDED);
+        } else {
+            self.reset(stream, code::RESOURCE_LIMIT_EXCEEDED);
+        }
+    }
+
+    /// Nobody will take a stream up: it is reset, now or when it is handed over.
+    pub(crate) fn discard(&mut self, stream: StreamId) {
+        if let Some(place) = self.handed.iter().position(|other| *other == stream) {
+            self.handed.remove(place);
+            self.reset(stream, code::NO_ERROR);
+        } else if !matches!(self.phase, Phase::Closed(_)) {
+            // A few at most are on their way; others have ended on it, and their names are of no use.
+            if self.unwanted.len() >= MAX_HANDED {
+                self.unwanted.pop_front();
+            }
+            self.unwanted.push_back(stream);
+        }
+    }
+
+    fn reset(&mut self, stream: StreamId, code: u32) {
+        if let Some(mut stream) = self.connection.stream(stream) {
+            stream.reset(code);
         }
     }
 

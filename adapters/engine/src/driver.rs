@@ -1,8 +1,8 @@
 //! Drives one connection: the only code that touches its socket.
 //!
-//! A turn has two halves. The first takes the swarm's messages, fires the timer, reads, and hands out what happened. If
-//! that woke anybody, the driver lets them run before the second half, so that their answers travel in the same
-//! message; the second half transmits, hands out again (transmitting makes room to write), and writes to the socket.
+//! A turn has two halves. The first takes the swarm's messages, fires the timer, reads, and hands out what happened: to the
+//! swarm right here, unless somebody else is at work on it. If that woke anybody, the driver lets them run before the second
+//! half, so that their answers travel in the same message; the second half transmits, hands out again (transmitting makes room to write), and writes to the socket.
 //!
 //! Whenever [`Driver::poll`] returns pending, something is armed that will call it again: the socket's readiness to read (or
 //! a reader that makes room and notifies), its readiness to write if output is left, the timer, the notification flag, or
@@ -13,6 +13,7 @@ use crate::{
     notify::lock,
     router::FromConnection,
     runtime::{Pipe, Runtime, Timer},
+    state::{Port, Settled, Taken},
     stream::Stream,
     streams::End,
 };
@@ -45,6 +46,7 @@ const LINGER_READS: usize = 16;
 pub(crate) struct Driver<R: Runtime> {
     runtime: R,
     shared: Arc<Shared>,
+    port: Arc<dyn Port>,
     pipe: R::Pipe,
     timer: R::Timer,
     /// What the timer is set to. It is moved only when the deadline gets earlier: most deadlines move away before they
@@ -54,6 +56,8 @@ pub(crate) struct Driver<R: Runtime> {
     out: Vec<u8>,
     written: usize,
     found: Found,
+    settled: Settled,
+    reasons: Reasons,
     flags: Flags,
     /// Times to let others run before the second half; `None` in the first half.
     yields: Option<u8>,
@@ -87,25 +91,40 @@ struct Found {
     established: bool,
 }
 
+/// Why others should run before this turn transmits.
+#[derive(Default)]
+struct Reasons {
+    /// There is an inbound stream for the application.
+    inbound: bool,
+    /// The peer was admitted.
+    established: bool,
+    /// Tasks were woken, or the swarm's is to take messages.
+    woken: bool,
+}
+
 /// In one turn, others are let run for so many reasons before it transmits: for what the peer sent, and for what the swarm
 /// said to that.
 const MAX_ROUNDS: u8 = 2;
+/// In a row, the swarm is told so often what the connection has to say to its answers. The rest waits for the next turn.
+const MAX_ANSWERS: u8 = 4;
 /// What is kept of the lists of [`Found`] between turns.
 const KEPT: usize = 16;
 
-impl Found {
+impl Reasons {
     /// How often others should run before this turn transmits: a task that is woken answers at once, while an inbound
     /// stream is usually passed on to a task of its own, which comes a round later.
-    fn yields(&self) -> Option<u8> {
-        if !self.inbound.is_empty() {
+    const fn yields(&self) -> Option<u8> {
+        if self.inbound {
             Some(1)
-        } else if self.established || !self.wakers.is_empty() || !self.messages.is_empty() {
+        } else if self.established || self.woken {
             Some(0)
         } else {
             None
         }
     }
+}
 
+impl Found {
     fn trim(&mut self) {
         self.wakers.shrink_to(KEPT);
         self.inbound.shrink_to(KEPT);
@@ -121,17 +140,20 @@ enum Written {
 }
 
 impl<R: Runtime> Driver<R> {
-    pub(crate) fn new(runtime: R, shared: Arc<Shared>, pipe: R::Pipe) -> Self {
+    pub(crate) fn new(runtime: R, shared: Arc<Shared>, pipe: R::Pipe, port: Arc<dyn Port>) -> Self {
         let timer = runtime.timer();
         Self {
             runtime,
             shared,
+            port,
             pipe,
             timer,
             armed: None,
             out: Vec::new(),
             written: 0,
             found: Found::default(),
+            settled: Settled::default(),
+            reasons: Reasons::default(),
             flags: Flags::default(),
             yields: None,
             rounds: 0,
@@ -153,7 +175,7 @@ impl<R: Runtime> Driver<R> {
                 let now = self.runtime.now();
                 self.rounds = 0;
                 self.input(now, cx);
-                if self.let_others_run(cx) {
+                if self.let_others_run(now, cx) {
                     return Poll::Pending;
                 }
                 self.output(now, cx, false)
@@ -163,7 +185,7 @@ impl<R: Runtime> Driver<R> {
                 let now = self.runtime.now();
                 // What the others did may be an answer of the swarm, which wakes others in turn: an admission, the task
                 // that dialed.
-                if self.answers(now) && self.let_others_run(cx) {
+                if self.answers(now) && self.let_others_run(now, cx) {
                     return Poll::Pending;
                 }
                 self.output(now, cx, true)
@@ -175,19 +197,23 @@ impl<R: Runtime> Driver<R> {
         }
     }
 
-    /// Hands out what was found; whether others are to run before this turn transmits. While the socket is full there is
-    /// nothing to wait for.
-    fn let_others_run(&mut self, cx: &mut Context<'_>) -> bool {
-        let yields = self.found.yields();
-        let established = core::mem::take(&mut self.found.established);
-        self.hand_out();
+    /// Hands out what was found, and what the swarm's answers lead to; whether others are to run before this turn
+    /// transmits. While the socket is full there is nothing to wait for.
+    fn let_others_run(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        self.reasons = Reasons::default();
+        for _ in 0..MAX_ANSWERS {
+            if !(self.hand_out(now) && self.answers(now)) {
+                break;
+            }
+        }
+        let yields = self.reasons.yields();
         self.yields = yields.filter(|_| self.out.is_empty() && self.rounds < MAX_ROUNDS);
         self.rounds = self.rounds.saturating_add(1);
         if self.yields.is_none() {
             return false;
         }
         self.shared.notify.mark();
-        if established {
+        if self.reasons.established {
             // Who dialed may be the runtime's main task; what it says first saves a message, which is worth waiting longer.
             self.runtime.yield_now(cx);
         } else {
@@ -196,7 +222,7 @@ impl<R: Runtime> Driver<R> {
         true
     }
 
-    /// Takes in what the swarm has said while others ran; whether it has said anything.
+    /// Takes in what the swarm has said since; whether it has said anything.
     fn answers(&mut self, now: Instant) -> bool {
         let messages = self.shared.take_inbox();
         if messages.is_empty() {
@@ -307,7 +333,7 @@ impl<R: Runtime> Driver<R> {
             state.wakes_at = earliest(self.armed, deadline).unwrap_or(Instant::FAR_FUTURE);
             (deadline, held_up, state.connection.is_closed())
         };
-        self.hand_out();
+        again |= self.hand_out(now);
         again |= held_up && self.shared.wait_for_room();
         if matches!(written, Written::All) {
             written = self.write(cx);
@@ -454,13 +480,25 @@ impl<R: Runtime> Driver<R> {
         }
     }
 
-    /// Acts on what was found. The connection is unlocked.
-    fn hand_out(&mut self) {
+    /// Acts on what was found; whether the swarm has answered. The connection is unlocked.
+    fn hand_out(&mut self, now: Instant) -> bool {
         let mut found = core::mem::take(&mut self.found);
+        let mut answered = false;
+        self.reasons.established |= core::mem::take(&mut found.established);
+        self.reasons.woken |= !found.wakers.is_empty();
+        self.reasons.inbound |= !found.inbound.is_empty();
         if !found.messages.is_empty() {
-            self.shared
-                .router
-                .post(&self.shared, found.messages.drain(..));
+            let (messages, settled) = (&mut found.messages, &mut self.settled);
+            match self.port.take(now, &self.shared, messages, settled) {
+                Taken::AtOnce {
+                    answered: any,
+                    woke,
+                } => {
+                    answered = any;
+                    self.reasons.woken |= woke;
+                }
+                Taken::Posted => self.reasons.woken = true,
+            }
         }
         if let Some(peer) = self.shared.peer.get() {
             for (id, protocol) in found.inbound.drain(..) {
@@ -473,6 +511,7 @@ impl<R: Runtime> Driver<R> {
         found.wakers.drain(..).for_each(Waker::wake);
         found.trim();
         self.found = found;
+        answered
     }
 
     /// Writes until all is written or the socket is full.
@@ -548,7 +587,7 @@ impl<R: Runtime> Driver<R> {
         }
         self.found.messages.push(FromConnection::Closed);
         self.shared.router.remove(&self.shared);
-        self.hand_out();
+        self.hand_out(self.runtime.now());
     }
 }
 

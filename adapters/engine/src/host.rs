@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// Clones are handles of the same node. When the last one is dropped the node shuts down in the background, saying goodbye
 /// to its peers; [`shutdown`](Self::shutdown) does the same and waits for it.
 pub struct Host<P: Protocol> {
-    inner: Arc<Inner<P>>,
+    pub(crate) inner: Arc<Inner<P>>,
 }
 
 /// A listener that is bound.
@@ -115,7 +115,7 @@ where
     /// If the address is of another kind, in use, not this machine's, and so on.
     pub async fn listen(&self, address: Multiaddr) -> Result<Bound, ListenError> {
         let now = self.inner.router.now();
-        let listener = self.inner.with(|state| {
+        let listener = self.inner.with(now, |state| {
             if state.closed {
                 return Err(ListenError::HostClosed);
             }
@@ -152,7 +152,7 @@ where
     /// Stops a listener. Its connections go on. Unknown ones are ignored.
     pub fn stop_listening(&self, listener: ListenerId) {
         let now = self.inner.router.now();
-        self.inner.with(|state| {
+        self.inner.with(now, |state| {
             state.swarm.stop_listening(now, listener);
         });
     }
@@ -171,7 +171,7 @@ where
     /// What became of every address tried.
     pub async fn dial(&self, options: DialOptions) -> Result<Dialed, ConnectError> {
         let now = self.inner.router.now();
-        let dial = self.inner.with(|state| {
+        let dial = self.inner.with(now, |state| {
             if state.closed {
                 return Err(ConnectError::HostClosed);
             }
@@ -215,13 +215,13 @@ where
     pub fn add_address(&self, peer: PeerId, address: &Multiaddr) -> bool {
         let now = self.inner.router.now();
         self.inner
-            .with(|state| state.swarm.add_address(now, peer, address))
+            .with(now, |state| state.swarm.add_address(now, peer, address))
     }
 
     /// Closes every connection to a peer, in good order.
     pub fn disconnect(&self, peer: PeerId) {
         let now = self.inner.router.now();
-        self.inner.with(|state| {
+        self.inner.with(now, |state| {
             state.swarm.disconnect(now, &peer);
         });
     }
@@ -362,7 +362,7 @@ where
             accept = accept.background();
         }
         let now = inner.router.now();
-        let accepted = inner.with(|state| {
+        let accepted = inner.with(now, |state| {
             if state.closed {
                 return Err(AcceptError::HostClosed);
             }
@@ -380,7 +380,7 @@ where
         let unaccept = move || {
             if let Some(inner) = weak.upgrade() {
                 let now = inner.router.now();
-                inner.with(|state| state.swarm.unaccept(now, &own_name));
+                inner.with(now, |state| state.swarm.unaccept(now, &own_name));
             }
         };
         Ok(IncomingStreams::new(
@@ -396,7 +396,7 @@ where
     /// The swarm stands still meanwhile; do nothing slow, and do not call the host.
     pub fn with<T>(&self, f: impl FnOnce(&mut P, &mut swarm::Context<'_, P::Event>) -> T) -> T {
         let now = self.inner.router.now();
-        self.inner.with(|state| state.swarm.with(now, f))
+        self.inner.with(now, |state| state.swarm.with(now, f))
     }
 
     /// The events of this node from now on; at most `capacity` wait. A second call takes over from the first.
@@ -455,7 +455,7 @@ struct ListenGuard<'a, P: Protocol> {
 impl<P: Protocol> Drop for ListenGuard<'_, P> {
     fn drop(&mut self) {
         let now = self.inner.router.now();
-        self.inner.with(|state| {
+        self.inner.with(now, |state| {
             state.listens.remove(&self.listener);
             if self.armed {
                 state.swarm.stop_listening(now, self.listener);
@@ -472,7 +472,7 @@ struct DialGuard<'a, P: Protocol> {
 impl<P: Protocol> Drop for DialGuard<'_, P> {
     fn drop(&mut self) {
         let now = self.inner.router.now();
-        self.inner.with(|state| {
+        self.inner.with(now, |state| {
             // Still there: the caller has gone before the answer.
             if state.dials.remove(&self.dial).is_some() {
                 state.swarm.cancel_dial(now, self.dial);

@@ -49,6 +49,8 @@
 //! |---|---|
 //! | `runtime` | [`Runtime`]: what is needed of an async runtime |
 //! | `host`, `builder`, `state`, `events`, `incoming` | the application's handles, and what they share with the swarm's task |
+//! | `operations`, `taps` | operations of protocols as futures and streams; events on their way to those who wait for them |
+//! | `requests` | requests and responses as futures and streams |
 //! | `swarm` | the task of the swarm |
 //! | `driver` | the task of a connection |
 //! | `connection`, `stream` | a connection as its driver and its streams share it |
@@ -70,20 +72,28 @@ mod host;
 mod incoming;
 mod notify;
 mod opening;
+mod operations;
 #[cfg(feature = "recording")]
 #[cfg_attr(docsrs, doc(cfg(feature = "recording")))]
 pub mod recording;
+mod requests;
 mod router;
 mod runtime;
 mod state;
 mod stream;
 mod streams;
 mod swarm;
+mod taps;
 
 pub use builder::HostBuilder;
 pub use error::{AcceptError, ConnectError, ListenError, OpenStreamError, StartError, WriteError};
 pub use events::Events;
 pub use host::{AcceptOptions, Bound, Dialed, Host};
 pub use incoming::IncomingStreams;
+pub use operations::{BeginError, Operating, Operation, Operations};
+pub use requests::{
+    IncomingBodies, IncomingRequest, IncomingRequests, RequestError, Requests, RespondError,
+    Responder,
+};
 pub use runtime::{Listener, Pipe, Runtime, Timer};
 pub use stream::Stream;

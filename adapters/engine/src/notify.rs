@@ -4,11 +4,33 @@ use core::{
     sync::atomic::{AtomicBool, Ordering},
     task::{Context, Waker},
 };
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, TryLockError};
 
 /// Locks, whether or not another holder panicked: every value kept under these locks is whole between statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same, if nobody holds it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<std::sync::MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// Keeps the task's waker in place of another one; that one, to be dropped without a lock held, for it may be all there is
+/// left of its task.
+pub(crate) fn replace_waker(slot: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    let same = slot
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(cx.waker()));
+    if same {
+        None
+    } else {
+        slot.replace(cx.waker().clone())
+    }
 }
 
 /// A flag that wakes the task watching it.

@@ -11,6 +11,7 @@ use drywire::{
     connection::{ConnectionId, ToSwarm},
     identity::PeerId,
     multistream::ProtocolName,
+    swarm::StreamRef,
     time::Instant,
 };
 use std::{
@@ -137,6 +138,13 @@ impl Router {
 
     pub(crate) fn connection(&self, id: ConnectionId) -> Option<Arc<Shared>> {
         lock(&self.directory).connections.get(&id).cloned()
+    }
+
+    /// Nobody will take up a stream that a protocol gave to the host. No connection is locked.
+    pub(crate) fn discard(&self, stream: StreamRef) {
+        if let Some(shared) = self.connection(stream.connection) {
+            shared.with(|state| state.discard(stream.stream));
+        }
     }
 
     /// The `index`th connection to a peer, oldest first.

@@ -36,6 +36,8 @@ pub struct Stream {
     /// One value for all streams of the connection: a node may hold very many streams.
     peer: Arc<PeerId>,
     protocol: ProtocolName,
+    /// Bytes to be read before all others. Few streams ever have any.
+    first: Option<Box<Bytes>>,
 }
 
 impl Stream {
@@ -51,7 +53,24 @@ impl Stream {
             id,
             peer,
             protocol,
+            first: None,
         }
+    }
+
+    /// The same stream, with bytes in front of what is to be read.
+    pub(crate) fn with_first(mut self, first: Bytes) -> Self {
+        self.first = (!first.is_empty()).then(|| Box::new(first));
+        self
+    }
+
+    /// Some of the bytes to be read before all others, while there are any.
+    fn take_first(&mut self, max: usize) -> Option<Bytes> {
+        let first = self.first.as_deref_mut()?;
+        let piece = first.split_to(max.min(first.len()));
+        if first.is_empty() {
+            self.first = None;
+        }
+        Some(piece)
     }
 
     /// The peer at the other end.
@@ -97,6 +116,11 @@ impl Stream {
         cx: &mut Context<'_>,
         max: usize,
     ) -> Poll<Result<Option<Bytes>, StreamError>> {
+        if max > 0
+            && let Some(first) = self.take_first(max)
+        {
+            return Poll::Ready(Ok(Some(first)));
+        }
         self.poll_read_with(cx, None, |stream| stream.read(max))
     }
 
@@ -277,6 +301,11 @@ impl futures_io::AsyncRead for Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        if let Some(first) = self.take_first(buf.len()) {
+            let room = buf.get_mut(..first.len()).unwrap_or_default();
+            room.copy_from_slice(&first);
+            return Poll::Ready(Ok(first.len()));
+        }
         self.poll_read_with(cx, 0, |stream| stream.read_into(buf))
             .map_err(read_error)
     }
@@ -328,7 +357,7 @@ mod tokio_traits {
             if buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if buf.initialized().len() == buf.capacity() {
+            if self.first.is_none() && buf.initialized().len() == buf.capacity() {
                 let read = self
                     .poll_read_with(cx, 0, |stream| stream.read_into(buf.initialize_unfilled()));
                 return read.map_ok(|count| buf.advance(count)).map_err(read_error);

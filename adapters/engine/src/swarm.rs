@@ -1,4 +1,5 @@
-//! Drives the swarm: the only code that listens, dials, looks names up, and carries the swarm's messages.
+//! Drives the swarm: the only code that listens, dials and looks names up. What connections have to say to the swarm, and it
+//! to them, is carried by whoever works on it: mostly their own drivers, without a turn of this task.
 
 use crate::{
     address,
@@ -6,15 +7,15 @@ use crate::{
     driver::Driver,
     error::transport_error,
     notify::{Notify, lock},
-    router::{FromConnection, Router},
+    router::Router,
     runtime::{Listener, Pipe, Runtime, Timer},
-    state::{Inner, SwarmState},
+    state::{Inner, Settled, SwarmState},
 };
 use core::{
     future::{Future, poll_fn},
     net::IpAddr,
     pin::{Pin, pin},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 use drywire::{
@@ -38,8 +39,8 @@ const ACCEPT_BUDGET: usize = 32;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the machine's addresses are looked at, while a listener is bound to all of them.
 const INTERFACES_EVERY: Duration = Duration::from_secs(30);
-/// How often the swarm is told the wall clock.
-const WALL_CLOCK_EVERY: Duration = Duration::from_secs(60);
+/// How often the swarm is told the wall clock, at most.
+pub(crate) const WALL_CLOCK_EVERY: Duration = Duration::from_secs(60);
 
 /// The task of the swarm.
 pub(crate) struct SwarmDriver<R: Runtime, P: Protocol> {
@@ -47,7 +48,6 @@ pub(crate) struct SwarmDriver<R: Runtime, P: Protocol> {
     inner: Arc<Inner<P>>,
     timer: R::Timer,
     armed: Option<Instant>,
-    told_wall_clock: Instant,
     /// When to look at the machine's addresses; never while no listener is bound to all of them.
     interfaces_due: Option<Instant>,
     listeners: Vec<Listening<R>>,
@@ -84,13 +84,11 @@ where
 {
     pub(crate) fn new(runtime: R, inner: Arc<Inner<P>>) -> Self {
         let timer = runtime.timer();
-        let told_wall_clock = runtime.now();
         Self {
             runtime,
             inner,
             timer,
             armed: None,
-            told_wall_clock,
             interfaces_due: None,
             listeners: Vec::new(),
             paused: false,
@@ -110,38 +108,34 @@ where
         }
         let interfaces = self.interfaces(now);
         let mut started = Vec::new();
-        let mut wakers = Vec::new();
-        let mut held_up = Vec::new();
-        let (told, actions, deadline, finished) = {
+        let mut settled = Settled::default();
+        let (actions, deadline, finished) = {
             let mut state = lock(&inner.state);
             if let Some(interfaces) = interfaces {
                 state.swarm.handle_interfaces(now, interfaces);
             }
-            self.input(now, &mut state, accepted, &mut started, &mut held_up);
-            let told = state.carry(&inner.router);
+            self.input(now, &mut state, accepted, &mut started, &mut settled);
+            state.settle(&inner.router, None, now, &mut settled);
             let actions = core::mem::take(&mut state.actions);
-            while let Some(event) = state.swarm.poll_event() {
-                state.handle_event(event, &mut wakers);
-            }
-            (told, actions, state.swarm.poll_timeout(), state.finished)
+            let deadline = earliest(state.swarm.poll_timeout(), self.interfaces_due);
+            // What the timer is, or is about to be, armed for.
+            state.wakes_at = earliest(self.armed, deadline).unwrap_or(Instant::FAR_FUTURE);
+            (actions, deadline, state.finished)
         };
         for (shared, pipe) in started {
-            self.runtime
-                .spawn(Driver::new(self.runtime.clone(), shared, pipe));
+            let driver = Driver::new(self.runtime.clone(), shared, pipe, inner.clone());
+            self.runtime.spawn(driver);
         }
-        told.iter()
-            .chain(&held_up)
-            .for_each(|shared| shared.notify.notify());
+        settled.wake_others(&inner.router);
         for action in actions {
             self.act(action);
         }
-        wakers.into_iter().for_each(Waker::wake);
         if finished && self.listeners.is_empty() {
             self.inner.close();
             return Poll::Ready(());
         }
         again |= !self.reports.is_empty();
-        again |= self.arm(earliest(deadline, self.interfaces_due), cx);
+        again |= self.arm(deadline, cx);
         if again {
             inner.router.swarm.mark();
             cx.waker().wake_by_ref();
@@ -163,13 +157,13 @@ where
         state: &mut SwarmState<P>,
         accepted: Vec<(R::Pipe, ConnectedPoint)>,
         started: &mut Vec<(Arc<Shared>, R::Pipe)>,
-        held_up: &mut Vec<Arc<Shared>>,
+        settled: &mut Settled,
     ) {
-        let swarm = &mut state.swarm;
-        if now - self.told_wall_clock >= WALL_CLOCK_EVERY {
-            self.told_wall_clock = now;
-            swarm.handle_wall_clock(now, self.runtime.unix());
+        if now >= state.calendar_due {
+            state.calendar_due = now + WALL_CLOCK_EVERY;
+            state.swarm.handle_wall_clock(now, self.runtime.unix());
         }
+        let swarm = &mut state.swarm;
         for report in self.reports.drain(..) {
             match report {
                 Report::Listener(listener, update) => swarm.handle_listener(now, listener, update),
@@ -179,15 +173,8 @@ where
                 }
             }
         }
-        for (shared, message) in self.inner.router.take_inbox() {
-            match message {
-                FromConnection::Message(message) => swarm.handle_message(now, shared.id, message),
-                FromConnection::Closed => swarm.handle_closed(now, shared.id),
-            }
-            if shared.message_taken() {
-                held_up.push(shared);
-            }
-        }
+        state.take_inbox(&self.inner.router, now, settled);
+        let swarm = &mut state.swarm;
         let done = core::mem::take(&mut *lock(&self.done));
         for done in done {
             match done {

@@ -2,13 +2,14 @@
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
+    clippy::arithmetic_side_effects,
     clippy::unwrap_used
 )]
 
 mod common;
 
 use common::{world, world_with};
-use core::task::Waker;
+use core::{task::Waker, time::Duration};
 use drywire::{
     connection::Slot,
     swarm::{self, Event, Input, Protocol},
@@ -78,6 +79,8 @@ fn a_dropped_value_is_noticed() {
                 let mut events = host.events(16);
                 for number in 0..10 {
                     let ticket = host.with(|office, cx| office.ticket(number, cx));
+                    // The swarm's driver has seen that there is nothing to do.
+                    runtime.sleep(Duration::from_secs(1)).await;
                     drop(ticket);
                     assert!(
                         matches!(events.next().await, Some(Event::Protocol(it)) if it == number)

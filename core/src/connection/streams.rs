@@ -423,11 +423,28 @@ impl Connection {
             other => StreamError::Negotiation(other),
         };
         let inbound = self.session.stream(place).is_some_and(|s| !s.is_outbound());
+        if inbound && error == StreamError::UnsupportedProtocol {
+            return self.decline(place);
+        }
         if inbound {
             self.session
                 .refuse(place, code::PROTOCOL_NEGOTIATION_FAILED);
         }
         self.fail_stream(place, error, code::PROTOCOL_NEGOTIATION_FAILED);
+    }
+
+    /// The peer wants nothing there is. It has been told so, and must hear it: a reset would overtake the answer. What it
+    /// has said in advance to whom it wanted is discarded.
+    fn decline(&mut self, place: usize) {
+        self.clear_deadline(place);
+        self.negotiating = self.negotiating.saturating_sub(1);
+        if let Some(stream) = self.session.stream_mut(place) {
+            stream.extra.negotiation = Negotiation::Done;
+            stream.extra.detached = true;
+        }
+        self.session.decline(place);
+        self.limit_detached(place);
+        self.settle(place);
     }
 
     fn agreed_outbound(&mut self, place: usize, dialing: Dialing, index: usize) {
@@ -634,13 +651,24 @@ impl Connection {
             return;
         };
         let code = stream.reset_code().unwrap_or_default();
+        // Data sent along with the proposal may make the peer reset the stream at once, with its refusal unsent.
+        let refused = code == code::PROTOCOL_NEGOTIATION_FAILED
+            && stream.is_outbound()
+            && stream.extra.is_negotiating();
         if let StreamOwner::Protocol(_) = stream.extra.owner
             && !stream.extra.is_negotiating()
         {
             // What arrived before the reset is delivered first, as far as it can be at once.
             self.deliver(place);
         }
-        self.stream_failed(place, StreamError::ResetByPeer(code));
+        self.stream_failed(
+            place,
+            if refused {
+                StreamError::UnsupportedProtocol
+            } else {
+                StreamError::ResetByPeer(code)
+            },
+        );
     }
 
     /// Streams whose time is up.

@@ -8,7 +8,9 @@
 /// others do. Fields are started, and told things, in the order they are written.
 ///
 /// For every field there is also a method of the same name that runs a closure on the field with the field's context,
-/// for commands: `swarm.with(now, |set, cx| set.field(cx, |field, cx| field.command(cx)))`.
+/// for commands: `swarm.with(now, |set, cx| set.field(cx, |field, cx| field.command(cx)))`. And there is a constant named
+/// like the variant, `Set::Variant`, a [`Part`](crate::swarm::Part): that is the field as a value, for code that works on
+/// one protocol of whatever set.
 ///
 /// ```
 /// use drywire::{
@@ -92,10 +94,28 @@ macro_rules! protocols {
                         &mut $crate::swarm::Context<'_, <$type as $crate::swarm::Protocol>::Event>,
                     ) -> R,
                 ) -> R {
-                    let first = <Self as $crate::swarm::ProtocolSet>::first_slot(stringify!($field));
-                    let field = &mut self.$field;
-                    cx.scoped(first, stringify!($field), $event::$variant, |cx| run(field, cx))
+                    Self::$variant.with(self, cx, run)
                 }
+            )*
+        }
+
+        #[allow(dead_code, reason = "one such constant for every field, wanted or not")]
+        #[allow(non_upper_case_globals, reason = "named like the variants of the events")]
+        #[allow(clippy::result_large_err, reason = "an event that is given back is no error")]
+        impl $name {
+            $(
+                #[doc = concat!("`", stringify!($field), "` as a part of the set.")]
+                $visibility const $variant: $crate::swarm::Part<$name, $type> =
+                    $crate::swarm::Part::of_set(
+                        stringify!($field),
+                        |set| &mut set.$field,
+                        $event::$variant,
+                        |event| match event {
+                            $event::$variant(event) => Ok(event),
+                            #[allow(unreachable_patterns, reason = "it may be the only one")]
+                            other => Err(other),
+                        },
+                    );
             )*
         }
 
@@ -162,9 +182,31 @@ pub trait ProtocolSet: crate::swarm::Protocol {
     /// The first slot of a field, counted within the set; that after the last one for a field that is not there.
     #[must_use]
     fn first_slot(field: &str) -> u16 {
-        Self::FIELDS
-            .iter()
-            .take_while(|(name, _)| *name != field)
-            .fold(0, |first, (_, slots)| first.saturating_add(*slots))
+        first_slot(Self::FIELDS, field)
     }
+}
+
+/// The first slot of the field of this name.
+pub(super) const fn first_slot(fields: &[(&str, u16)], field: &str) -> u16 {
+    let (mut fields, mut first) = (fields, 0u16);
+    while let [(name, slots), rest @ ..] = fields {
+        if is_same(name.as_bytes(), field.as_bytes()) {
+            break;
+        }
+        first = first.saturating_add(*slots);
+        fields = rest;
+    }
+    first
+}
+
+/// Slices cannot be compared by `==` in constants yet.
+const fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let (mut one, mut other) = (one, other);
+    while let ([a, rest_of_one @ ..], [b, rest_of_other @ ..]) = (one, other) {
+        if *a != *b {
+            return false;
+        }
+        (one, other) = (rest_of_one, rest_of_other);
+    }
+    one.is_empty() && other.is_empty()
 }

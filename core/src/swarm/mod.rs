@@ -42,6 +42,7 @@ mod hash;
 mod listeners;
 mod macros;
 mod messages;
+mod part;
 mod protocol;
 mod reachability;
 #[cfg(feature = "recording")]
@@ -67,6 +68,7 @@ pub use dial::{
 pub use error::{AcceptError, ListenError, OpenStreamError, Refused, SendError};
 pub use event::Event;
 pub use macros::ProtocolSet;
+pub use part::Part;
 pub use protocol::{Input, Protocol, StreamRef};
 pub use timers::Timers;
 

@@ -41,6 +41,7 @@ use drywire_tests::{
 use machines::{
     NegotiatingDialer, NegotiatingListener, NoiseHandshake, NoiseTransport, PlaintextExchange,
 };
+use protocols::Bodies;
 
 laws! {
     multistream_dialer: "multistream dialer" {
@@ -180,6 +181,17 @@ laws! {
         no_panic: test(swarm::no_panic::<Apart<Identify>>),
         errors: beside("core/src/protocol/identify/tests.rs", "exchanges_that_hang_or_break_are_failures"),
         quiet_end: test(swarm::quiet_end::<Apart<Identify>>),
+    }
+    request_response: "request/response" {
+        any_order: test(swarm::any_order::<Apart<Bodies>>),
+        chunking: test(swarm::chunking::<Apart<Bodies>>),
+        same_seed: test(swarm::same_seed::<Apart<Bodies>>),
+        deadlines: test(swarm::deadlines::<Apart<Bodies>>),
+        idle: test(swarm::idle_protocol::<Apart<Bodies>>),
+        bounded: test(swarm::bounded::<Apart<Bodies>>),
+        no_panic: test(swarm::no_panic::<Apart<Bodies>>),
+        errors: beside("core/src/protocol/request_response/tests/outbound.rs", "every_end_of_a_stream_has_its_failure"),
+        quiet_end: test(swarm::quiet_end::<Apart<Bodies>>),
     }
     stream: "stream" {
         any_order: test(swarm::any_order::<Apart<Streams>>),

@@ -1,19 +1,24 @@
 //! What the application does with each set of protocols, and what a peer may do to it.
 
 use crate::peers::Flood;
+use bytes::Bytes;
 use drywire::{
     connection::{Accept, Slot, StreamKind},
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     mux::yamux::Flags,
+    node::NodeEvent,
     protocol::{
         Standard,
         identify::{self, Identify},
         ping::{self, Ping},
+        request_response::{
+            self, BytesCodec, Message, ProtocolSupport, RequestOptions, RequestResponse,
+        },
         stream::{OpenOptions, Streams},
     },
     protocols,
-    swarm::{Config, Context, Input, Protocol, SecurityConfig},
+    swarm::{self, Config, Context, Input, Protocol, SecurityConfig},
     time::Instant,
 };
 use drywire_tests::{
@@ -31,6 +36,8 @@ const KIB: usize = 1024;
 pub trait Script: Protocol<Event: Debug> + Sized {
     /// Whether anything in it is drawn from its seed.
     const DRAWS: bool;
+    /// Whether the application answers what it is told, and so moves messages at times that depend on what has come.
+    const ANSWERS: bool = false;
 
     fn fresh() -> Self;
 
@@ -43,6 +50,9 @@ pub trait Script: Protocol<Event: Debug> + Sized {
 
     /// What it may do at any time.
     fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice);
+
+    /// What it does with what it is told.
+    fn hear<H: Host<Protocol = Self>>(_: &mut H, _: Instant, _: NodeEvent<Self::Event>) {}
 
     /// What a peer may do without an end: frames, by a number that counts up.
     fn floods() -> Vec<Flood>;
@@ -262,6 +272,80 @@ impl Script for Streams {
                 data(Flags::SYN, 2 * n + 1, &said)
             },
             |n| data(Flags::SYN, 2 * n + 1, &propose("/unknown")),
+        ]
+    }
+}
+
+/// Requests and responses of bytes.
+pub type Bodies = RequestResponse<BytesCodec>;
+
+impl Script for Bodies {
+    const DRAWS: bool = false;
+    const ANSWERS: bool = true;
+
+    fn fresh() -> Self {
+        let name = ProtocolName::from_static("/bytes/1");
+        Self::new(
+            [(name, ProtocolSupport::Full)],
+            request_response::Config::default(),
+        )
+    }
+
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
+        let now = net.now;
+        let (kind, length) = (dice.below(5), dice.below(60 * KIB));
+        net.hosts[from].command(now, |swarm| {
+            swarm.with(now, |bodies, cx| {
+                let to = if kind == 3 { NOBODY } else { to };
+                let times = if kind == 4 { 20 } else { 1 };
+                let length = if kind == 0 { length } else { length % 100 };
+                for _ in 0..times {
+                    let options = RequestOptions::new().addresses([address(to)]);
+                    let body = Bytes::from(vec![7; length]);
+                    let sent = bodies.send_request_with(&peer(to), body, options, cx);
+                    if let (1, Ok(id)) = (kind, sent) {
+                        bodies.cancel(id, cx);
+                    }
+                }
+            });
+        });
+    }
+
+    fn hear<H: Host<Protocol = Self>>(host: &mut H, now: Instant, event: NodeEvent<Self::Event>) {
+        if let NodeEvent::Swarm(swarm::Event::Protocol(request_response::Event::Message {
+            message: Message::Request {
+                request, channel, ..
+            },
+            ..
+        })) = event
+        {
+            host.command(now, |swarm| {
+                // Too late is as good as an answer.
+                let _ = swarm.with(now, |bodies, cx| bodies.send_response(channel, request, cx));
+            });
+        }
+    }
+
+    fn floods() -> Vec<Flood> {
+        vec![
+            |n| data(Flags::SYN, 2 * n + 1, &propose("/bytes/1")),
+            |n| data(Flags::SYN.with(Flags::FIN), 2 * n + 1, &propose("/bytes/1")),
+            |n| {
+                let mut said = propose("/bytes/1");
+                said.resize(16 * KIB, 7);
+                data(Flags::SYN, 2 * n + 1, &said)
+            },
+            // Whole requests, which the application never answers.
+            |n| {
+                let mut said = propose("/bytes/1");
+                said.resize(16 * KIB, 7);
+                data(Flags::SYN.with(Flags::FIN), 2 * n + 1, &said)
+            },
+            // One that never ends.
+            |n| match n {
+                0 => data(Flags::SYN, 1, &propose("/bytes/1")),
+                _ => data(Flags::NONE, 1, &[7; 16 * KIB]),
+            },
         ]
     }
 }

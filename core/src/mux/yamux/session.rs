@@ -411,6 +411,14 @@ impl<X> Session<X> {
         self.abort(place, code);
     }
 
+    /// Ends a stream that the peer should not have opened in good order: what was written is sent, what still comes is
+    /// discarded. It counts as useless work.
+    pub fn decline(&mut self, place: usize) {
+        self.refused = self.refused.saturating_add(1);
+        self.finish(place);
+        self.stop(place);
+    }
+
     /// Aborts the stream but keeps its state, with nothing in it, until [`remove`](Self::remove).
     pub fn abort(&mut self, place: usize, code: u32) {
         let Some(stream) = self.streams.get_mut(place) else {

@@ -14,6 +14,7 @@
 //! | (none), queued | there is a connection with room for one more | opening; the request is on its way if one name is offered |
 //! | queued | every dial of this peer failed | failed: [`DialFailure`](OutboundFailure::DialFailure) |
 //! | opening | the peer agrees to a name | waiting; the request is on its way |
+//! | opening | the connection has no stream for it: it is about to end | queued |
 //! | opening | it agrees to none | failed: [`UnsupportedProtocols`](OutboundFailure::UnsupportedProtocols) |
 //! | opening, waiting | the whole response came | answered: [`Message::Response`] |
 //! | opening, waiting | the stream's end, without a response | failed: [`ResponseOmitted`](OutboundFailure::ResponseOmitted) |
@@ -24,7 +25,7 @@
 //! | answered | the time ran out: the peer does not finish the stream | gone; the stream is reset |
 //!
 //! Which connection: of those to the peer that are open and have room, a direct one before a relayed one, then the one with
-//! the fewest requests of this protocol, then the newest. What was put on one connection never moves to another: the peer
+//! the fewest requests of this protocol, then the newest. What was sent on one connection never moves to another: the peer
 //! might handle it twice.
 //!
 //! # A request of a peer
@@ -92,6 +93,7 @@ mod event;
 mod inbound;
 mod outbound;
 mod peers;
+mod service;
 #[cfg(test)]
 mod tests;
 pub mod throttled;
@@ -105,6 +107,7 @@ pub use error::{
 };
 pub use event::{Event, InboundRequestId, Message, OutboundRequestId};
 pub use outbound::RequestOptions;
+pub use service::Service;
 pub use throttled::{Throttled, ThrottledEvent};
 
 use crate::{

@@ -7,7 +7,7 @@ use super::{
     length,
 };
 use crate::{
-    connection::{Accept, ConnectionId, StreamEnd, StreamError, StreamKind, code},
+    connection::{Accept, ConnectionId, OpenError, StreamEnd, StreamError, StreamKind, code},
     identity::PeerId,
     multiaddr::Multiaddr,
     multistream::ProtocolName,
@@ -110,8 +110,10 @@ pub(super) struct Outbound<Q> {
     mode: Mode,
     /// How many of the names are offered.
     names: usize,
-    /// What is still to be sent.
+    /// What is to be sent, or will have to be again if the stream turns out not to exist.
     body: Option<Bytes>,
+    /// It has gone with the opening of the stream.
+    sent: bool,
     /// To say it under another name than the preferred one, while that is not certain.
     request: Option<Q>,
     /// Bytes counted as held for the body.
@@ -282,6 +284,7 @@ impl<C: Codec> RequestResponse<C> {
             mode,
             names: options.first_names.map_or(all, |first| first.min(all)),
             body,
+            sent: false,
             request: None,
             held: 0,
             stream: None,
@@ -354,8 +357,8 @@ impl<C: Codec> RequestResponse<C> {
             }
             _ => cx.open(connection, names, kind, false)?,
         };
-        if names.len() == 1 {
-            request.body = None;
+        request.sent = names.len() == 1;
+        if request.sent {
             let_go(&mut self.held_bytes, &mut request.held);
         }
         if request.mode == Mode::OneWay {
@@ -382,6 +385,9 @@ impl<C: Codec> RequestResponse<C> {
         };
         let number = self.outbound_names.iter().position(|known| known == name);
         request.name = number;
+        if request.sent {
+            request.body = None;
+        }
         if request.mode == Mode::Streamed {
             return self.give_to_host(id, stream, Bytes::new(), cx);
         }
@@ -561,6 +567,12 @@ impl<C: Codec> RequestResponse<C> {
         end: &StreamEnd,
         cx: &mut Cx<'_, C>,
     ) {
+        if let StreamEnd::Failed(StreamError::Open(error)) = end
+            && *error != OpenError::TooManyStreams
+            && self.put_back(id)
+        {
+            return;
+        }
         let Some(request) = self.outbound.get(&id) else {
             return;
         };
@@ -580,6 +592,29 @@ impl<C: Codec> RequestResponse<C> {
         };
         self.fail_outbound(id, failure, cx);
         self.forget_outbound(id);
+    }
+
+    /// The connection is about to end, and nothing has been sent: the request waits again, if there is room.
+    fn put_back(&mut self, id: OutboundRequestId) -> bool {
+        let Some(request) = self.outbound.get(&id) else {
+            return false;
+        };
+        let peer = request.peer;
+        if !request.is_pending() || self.queue_is_full(&peer) {
+            return false;
+        }
+        let Some(request) = self.outbound.get_mut(&id) else {
+            return false;
+        };
+        let_go(&mut self.held_bytes, &mut request.held);
+        let held = request.body.as_deref().map_or(0, length);
+        let all = self.held_bytes.saturating_add(held);
+        if all > self.config.max_held_bytes {
+            return false;
+        }
+        (self.held_bytes, request.held, request.stream) = (all, held, None);
+        self.enqueue(&peer, id);
+        true
     }
 
     /// The time of a request is over.

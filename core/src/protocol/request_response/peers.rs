@@ -134,12 +134,10 @@ impl<C: Codec> RequestResponse<C> {
         options: &mut RequestOptions,
         cx: &mut Cx<'_, C>,
     ) -> Result<(), Refusal> {
-        let known = self.peers.get(peer);
-        let queued = known.map_or(0, |peer| peer.queue.len());
-        let max = usize::try_from(self.config.max_queued_per_peer).unwrap_or(usize::MAX);
-        if queued >= max || self.queued >= self.config.max_queued {
+        if self.queue_is_full(peer) {
             return Err(Refusal::QueueFull);
         }
+        let known = self.peers.get(peer);
         let connected = known.is_some_and(|peer| {
             peer.links.iter().any(|id| {
                 let link = self.links.get(id);
@@ -157,6 +155,13 @@ impl<C: Codec> RequestResponse<C> {
             Err(error) if !dialing => Err(Refusal::Dial(error)),
             _ => Ok(()),
         }
+    }
+
+    /// Whether no more requests may wait for this peer.
+    pub(super) fn queue_is_full(&self, peer: &PeerId) -> bool {
+        let queued = self.peers.get(peer).map_or(0, |peer| peer.queue.len());
+        let max = usize::try_from(self.config.max_queued_per_peer).unwrap_or(usize::MAX);
+        queued >= max || self.queued >= self.config.max_queued
     }
 
     fn dial(

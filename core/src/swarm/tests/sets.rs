@@ -218,3 +218,125 @@ fn an_empty_set_is_a_set() {
     ));
     swarm.with(Instant::ZERO, |_, cx| cx.rng().next_u64());
 }
+
+const NESTED_RIGHT: Part<Outer, Drawer> = Outer::Inner.nested(
+    Inner::Right,
+    |outer| &mut outer.inner.right,
+    |event| OuterEvent::Inner(InnerEvent::Right(event)),
+    |event| match event {
+        OuterEvent::Inner(InnerEvent::Right(event)) => Ok(event),
+        other => Err(other),
+    },
+);
+
+/// Every place of a protocol of one type in a set of sets.
+const DRAWERS: [Part<Outer, Drawer>; 4] = [
+    Outer::First,
+    Outer::Inner.nested(
+        Inner::Left,
+        |outer| &mut outer.inner.left,
+        |event| OuterEvent::Inner(InnerEvent::Left(event)),
+        |event| match event {
+            OuterEvent::Inner(InnerEvent::Left(event)) => Ok(event),
+            other => Err(other),
+        },
+    ),
+    NESTED_RIGHT,
+    Outer::Last,
+];
+
+#[test]
+fn a_part_has_its_own_field_context_and_events() {
+    let mut swarm = outer();
+    let connection = connect(&mut swarm);
+    while swarm.poll_event().is_some() {}
+    for (index, part) in DRAWERS.iter().enumerate() {
+        // The field: each knows what it drew at its start, and its generator goes on from there.
+        let (drawn, next) = swarm.with(Instant::ZERO, |set, cx| {
+            part.with(set, cx, |drawer, cx| (drawer.drawn, cx.rng().next_u64()))
+        });
+        let protocols = swarm.protocols();
+        let all = [
+            &protocols.first,
+            &protocols.inner.left,
+            &protocols.inner.right,
+            &protocols.last,
+        ];
+        assert_eq!(drawn, all[index].drawn);
+        // The context: only its own streams, and a message comes back to it.
+        let stream = swarm.with(Instant::ZERO, |set, cx| {
+            part.with(set, cx, |_, cx| {
+                cx.open(connection, &[NAME], KIND, false).unwrap()
+            })
+        });
+        for (other, part) in DRAWERS.iter().enumerate() {
+            let found = swarm.with(Instant::ZERO, |set, cx| {
+                part.with(set, cx, |_, cx| cx.pause(stream) && cx.resume(stream))
+            });
+            assert_eq!(found, other == index);
+        }
+        let data = ToSwarmMessage::Data {
+            stream: stream.stream,
+            bytes: Bytes::from_static(b"x"),
+        };
+        swarm.handle_message(Instant::ZERO, connection, ToSwarm(data));
+        // The events: nobody else takes it, and it stays whole while it is passed around.
+        let Some(Event::Protocol(mut event)) = swarm.poll_event() else {
+            panic!("no event")
+        };
+        for (other, part) in DRAWERS.iter().enumerate() {
+            if other != index {
+                event = part.event(event).expect_err("not its own");
+            }
+        }
+        event = part.wrap(part.event(event).unwrap());
+        assert_eq!(part.event(event).ok(), Some((drawn, 2)));
+        // Each draws from its own generator: the same set, run again, draws alike whichever part is asked.
+        let mut again = outer();
+        let draws = again.with(Instant::ZERO, |set, cx| {
+            part.with(set, cx, |_, cx| cx.rng().next_u64())
+        });
+        assert_eq!(draws, next);
+    }
+}
+
+#[test]
+fn the_whole_is_a_part() {
+    let mut swarm = swarm(Drawer::default());
+    let connection = connect(&mut swarm);
+    while swarm.poll_event().is_some() {}
+    let whole = Part::<Drawer, Drawer>::whole();
+    let stream = swarm.with(Instant::ZERO, |set, cx| {
+        whole.with(set, cx, |drawer, cx| {
+            drawer.told += 10;
+            cx.emit((drawer.drawn, drawer.told));
+            cx.open(connection, &[NAME], KIND, false)
+        })
+    });
+    assert!(stream.is_ok());
+    let Some(Event::Protocol(event)) = swarm.poll_event() else {
+        panic!("no event")
+    };
+    assert_eq!(whole.event(event).map(|(_, told)| told), Ok(11));
+}
+
+#[test]
+fn parts_know_their_slots() {
+    let first = |part: &dyn core::fmt::Debug| format!("{part:?}");
+    assert_eq!(
+        first(&Outer::First),
+        "Part { first: 0, name: \"first\", .. }"
+    );
+    assert_eq!(
+        first(&NESTED_RIGHT),
+        "Part { first: 2, name: \"right\", .. }"
+    );
+    assert_eq!(
+        first(&Outer::Words),
+        "Part { first: 3, name: \"words\", .. }"
+    );
+    assert_eq!(
+        first(&Reordered::Inner),
+        "Part { first: 1, name: \"inner\", .. }"
+    );
+}

@@ -3,6 +3,7 @@
 mod inbound;
 mod outbound;
 mod schedules;
+mod service;
 
 use super::*;
 use crate::{

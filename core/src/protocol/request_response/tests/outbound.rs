@@ -393,6 +393,47 @@ fn what_waited_on_a_connection_that_ends_is_dialed_for() {
     assert_eq!(texting.exchange().2, "2");
 }
 
+/// The swarm hears a little later than the connection itself that it ends.
+#[test]
+fn what_a_connection_had_no_stream_for_waits_for_the_next_one() {
+    use crate::connection::OpenError;
+    let mut texting = Texting::new(Config::default());
+    let now = texting.bench.now;
+    let next = crate::protocol::bench::address("/memory/9");
+    texting.bench.swarm.add_address(now, peer(1), &next);
+    let (connection, stream) = begun(&mut texting);
+    texting.failed(
+        connection,
+        stream,
+        StreamError::Open(OpenError::NotConnected),
+    );
+    assert_eq!(texting.seen(), []);
+    assert!(texting.bench.exchanges().is_empty(), "not there again");
+    assert_eq!(texting.machine().held_bytes(), 5);
+    texting.bench.close(connection);
+    let attempt = texting.bench.attempts()[0];
+    let connection = texting.bench.connected(attempt, "/memory/9").unwrap();
+    texting.bench.secure(connection, 1);
+    let (_, stream, bytes) = texting.exchange();
+    assert_eq!(bytes, "hello");
+    texting.bench.agree(connection, stream, ONE);
+    texting.body(connection, stream, "world");
+    assert_eq!(texting.seen(), [Seen::Response(ID, "world".into())]);
+    texting.ended(connection, stream);
+    texting.assert_idle();
+    // Where the streams are used up, waiting might take for ever.
+    texting.send(1, "hello").unwrap();
+    let (_, stream, _) = texting.exchange();
+    let full = StreamError::Open(OpenError::TooManyStreams);
+    texting.failed(connection, stream, full.clone());
+    let failure = OutboundFailure::Stream(full);
+    assert_eq!(
+        texting.seen(),
+        [Seen::Failed(OutboundRequestId(2), failure)]
+    );
+    texting.assert_idle();
+}
+
 #[test]
 fn a_connection_with_as_many_streams_as_it_may_have_is_waited_for() {
     let mut texting = Texting::new(Config::default().with_max_concurrent_streams(1000));

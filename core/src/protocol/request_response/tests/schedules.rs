@@ -18,7 +18,7 @@ enum Step {
     Ask(usize),
     Body(usize, bool),
     Finish(usize),
-    End(usize, bool),
+    End(usize, u8),
     Agree(usize, bool),
     Sent(usize),
     Respond(usize, bool),
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => which().prop_map(Step::Ask),
         6 => (which(), any::<bool>()).prop_map(|(which, valid)| Step::Body(which, valid)),
         3 => which().prop_map(Step::Finish),
-        4 => (which(), any::<bool>()).prop_map(|(which, good)| Step::End(which, good)),
+        4 => (which(), 0u8..3).prop_map(|(which, how)| Step::End(which, how)),
         4 => (which(), any::<bool>()).prop_map(|(which, first)| Step::Agree(which, first)),
         2 => which().prop_map(Step::Sent),
         4 => (which(), any::<bool>()).prop_map(|(which, fits)| Step::Respond(which, fits)),
@@ -238,13 +238,16 @@ fn take(step: Step, texting: &mut Texting, played: &mut Played, words: &mut Word
                     .say(connection, ToSwarmMessage::Sent { stream });
             }
         }
-        Step::End(which, good) => {
+        Step::End(which, how) => {
             if let Some((connection, stream)) = played.pick(which) {
-                played.streams.remove(&(connection, stream));
-                if good {
-                    texting.ended(connection, stream);
-                } else {
-                    texting.failed(connection, stream, StreamError::ResetByPeer(1));
+                let known = played.streams.remove(&(connection, stream));
+                match how {
+                    0 => texting.ended(connection, stream),
+                    1 if known.is_some_and(|known| !known.agreed) => {
+                        let error = StreamError::Open(OpenError::NotConnected);
+                        texting.failed(connection, stream, error);
+                    }
+                    _ => texting.failed(connection, stream, StreamError::ResetByPeer(1)),
                 }
             }
         }
