@@ -44,7 +44,7 @@
 //!
 //! Peers that are not connected are remembered up to [`MAX_REMEMBERED_PEERS`]; with each one's free request, at most
 //! [`MAX_DEBT`] requests beyond its limit are unanswered however often it comes back. A budget is that of a peer: many peers
-//! behind one address are limited by the swarm's [limits](crate::swarm::Limits). Credits take places among the requests
+//! behind one address are limited by the swarm's [limits](crate::swarm::Config). Credits take places among the requests
 //! under way, in both directions ([`Config::max_inbound`], [`Config::max_outbound`]).
 //!
 //! # Differences from rust-libp2p
