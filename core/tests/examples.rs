@@ -31,6 +31,21 @@ fn run(name: &str) -> String {
 fn a_node_on_blocking_sockets_pings_another() {
     let told = run("node_blocking");
     assert_eq!(told.matches("result: Ok(").count(), 3, "{told}");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/node_blocking.rs");
-    assert!(fs::read_to_string(source).unwrap().lines().count() <= 200);
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let lines = |file: &str| {
+        let source = fs::read_to_string(examples.join(file));
+        source.unwrap().lines().count()
+    };
+    assert!(lines("blocking/mod.rs") <= 200 && lines("node_blocking.rs") <= 60);
+}
+
+#[test]
+fn requests_are_answered_on_blocking_sockets() {
+    let told = run("requests_blocking");
+    for line in [
+        "refused: the peer could not be dialed: no addresses",
+        "answered: 5",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{told}");
+    }
 }

@@ -286,6 +286,72 @@ fn a_streamed_response_of_1_gib_takes_at_most_1_mib_on_each_side() {
     }
 }
 
+/// A peer that asks for much and reads nothing, as rust-libp2p does with a response above its cap, holds up that response
+/// alone. Fails if what it does not read counts against what this node may have under way on the connection.
+#[test]
+fn a_response_that_is_not_read_holds_up_nothing_else() {
+    const LENGTH: usize = 3 * MIB;
+    let mut two = Two::new(&Config::default());
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        two.ask(&Bytes::new(), RequestOptions::new().stream_response());
+        two.run();
+        let asked = two.events.iter().position(is_request).expect("it came");
+        let NodeEvent::Swarm(swarm::Event::Protocol(Event::Message {
+            message: Message::Request { channel, .. },
+            ..
+        })) = two.events.swap_remove(asked)
+        else {
+            panic!("a request")
+        };
+        let (now, body) = (two.now, Bytes::from(vec![7; LENGTH]));
+        two.node(1, |node| {
+            node.with(now, |bodies, cx| bodies.send_response(channel, body, cx))
+                .expect("in time");
+        });
+        two.run();
+        unread.push(begun(&mut two.events).expect("it has begun"));
+    }
+    // The other way round, and on.
+    let asker = two.nodes[0].swarm().local_peer_id();
+    let body = Bytes::from(vec![9; 10 * KIB]);
+    for number in 0..100 {
+        let now = two.now;
+        two.node(1, |node| {
+            node.with(now, |bodies, cx| {
+                bodies.send_request(&asker, body.clone(), cx)
+            })
+            .expect("nothing against it");
+        });
+        two.ask(&body, RequestOptions::new());
+        two.run();
+        let answered = two.events.drain(..).filter(|event| {
+            matches!(event, NodeEvent::Swarm(swarm::Event::Protocol(Event::Message {
+                message: Message::Response { response, .. },
+                ..
+            })) if *response == body)
+        });
+        assert_eq!(answered.count(), 2, "round {number}");
+    }
+    // And whoever reads at last gets all of it.
+    for (stream, mut received) in unread {
+        for _ in 0..1000 {
+            let (read, end) = two.node(0, |node| read(node, stream, usize::MAX));
+            received += read;
+            two.run();
+            if end {
+                break;
+            }
+        }
+        assert_eq!(received, LENGTH);
+    }
+    assert!(
+        two.nodes
+            .iter()
+            .all(|node| node.audit_connections().is_ok())
+    );
+}
+
 fn is_request(event: &Happened) -> bool {
     matches!(
         event,

@@ -11,6 +11,7 @@ use crate::{
         try_dial, within,
     },
 };
+use bytes::Bytes;
 use core::{future::poll_fn, pin::Pin, task::Poll};
 use drywire::{
     identity::PeerId,
@@ -29,6 +30,8 @@ const CHAT: ProtocolName = ProtocolName::from_static("/drywire/demo-chat/1.0.0")
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ECHOED: u64 = 64 << 20;
 const PARALLEL: u64 = 100;
+const ASKED: u64 = 1_000;
+const ASKERS: u64 = 50;
 const NAMES: [&str; 4] = ["ada", "bob", "cleo", "dan"];
 
 /// What a peer said of itself.
@@ -93,6 +96,7 @@ async fn steps(nodes: &[Node], told: mpsc::Receiver<Told>, output: &Output) -> R
     identified(told, output).await?;
     pings(ada, bob, output).await?;
     chat(cleo, dan, output).await?;
+    requests(ada, bob, output).await?;
     transfers(ada, bob, output).await?;
     unsupported(ada, dan, output).await?;
     wrong_peer(cleo, ada, bob, output).await
@@ -135,7 +139,7 @@ async fn watch(
 }
 
 async fn node(name: &'static str, hosts: &Hosts, output: &Output) -> Result<Node, Failure> {
-    let host = hosts.start(keys::generate()?, Role::Client(TIMEOUT))?;
+    let host = hosts.start(keys::generate()?, Role::Peer(TIMEOUT))?;
     let any = "/ip4/127.0.0.1/tcp/0".parse().map_err(Failure::failed)?;
     let bound = host
         .listen(any)
@@ -281,6 +285,44 @@ async fn stream_text(stream: &mut drywire_engine::Stream) -> String {
         heard.extend_from_slice(&bytes);
     }
     String::from_utf8_lossy(&heard).into_owned()
+}
+
+/// Ada asks bob many things at once.
+async fn requests(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failure> {
+    tell(
+        output,
+        "requests: ada asks bob 1,000 times, 50 at once; each answer is compared with its question",
+    )?;
+    let (host, peer) = (&ada.host, bob.host.peer_id());
+    let start = Instant::now();
+    let mut tasks = Vec::new();
+    for asker in 0..ASKERS {
+        let requests = host.requests(Protocols::Asking);
+        tasks.push(tokio::spawn(async move {
+            for number in 0..ASKED / ASKERS {
+                let question = Bytes::from(format!("question {number} of {asker}"));
+                let answer = requests.request(peer, question.clone()).await;
+                if answer.map_err(Failure::failed)? != question {
+                    return Err(Failure::failed("bob answers something else"));
+                }
+            }
+            Ok(())
+        }));
+    }
+    for task in tasks {
+        task.await.map_err(Failure::failed)??;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let text = format!(
+        "{ASKED} answers in {:.1} ms ({:.0} a second)",
+        seconds * 1e3,
+        ASKED as f64 / seconds
+    );
+    output.say(
+        &text,
+        "requests",
+        &[("answers", ASKED.into()), ("seconds", seconds.into())],
+    )
 }
 
 async fn transfers(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failure> {

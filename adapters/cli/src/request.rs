@@ -5,13 +5,11 @@ use crate::{
     clients::pattern,
     failure::Failure,
     output::{Output, printable, rate},
-    session::{Hosts, ProtocolEvent, REQRES, Role, Session, within},
+    session::{Hosts, Protocols, REQRES, Role, Session, within},
 };
 use bytes::Bytes;
-use drywire::{
-    protocol::request_response::{Event, Framing, Message},
-    swarm,
-};
+use drywire::protocol::request_response::Framing;
+use drywire_engine::RequestError;
 use std::time::Instant;
 
 /// Sends one request, and shows the response.
@@ -39,9 +37,9 @@ pub(crate) async fn run(
         Some(size) => block(size)?,
     };
     let (sent, in_numbers) = (body.len(), size.is_some());
-    let mut session = Session::connect_as(role, &peer, hosts, output).await?;
+    let session = Session::connect_as(role, &peer, hosts, output).await?;
     let start = Instant::now();
-    let answer = ask(&mut session, body);
+    let answer = ask(&session, body);
     let response = within(peer.timeout, "no response", answer).await?;
     let seconds = start.elapsed().as_secs_f64();
     session.close().await;
@@ -75,35 +73,13 @@ fn block(size: u64) -> Result<Bytes, Failure> {
 /// One byte more than is taken.
 const MOST: usize = 16 * 1024 * 1024 + 1;
 
-async fn ask(session: &mut Session, body: Bytes) -> Result<Bytes, Failure> {
-    let peer = session.peer();
-    let sent = session.host().with(|protocols, cx| {
-        protocols.asking(cx, |asking, cx| asking.send_request(&peer, body, cx))
-    });
-    let refused = |reason: &dyn core::fmt::Display| {
-        Failure::failed(format!("the request was not sent: {reason}"))
-    };
-    let request = sent.map_err(|error| refused(&error.reason))?;
-    while let Some(event) = session.events().next().await {
-        let swarm::Event::Protocol(ProtocolEvent::Asking(event)) = event else {
-            continue;
-        };
-        match event {
-            Event::Message {
-                message:
-                    Message::Response {
-                        request_id,
-                        response,
-                    },
-                ..
-            } if request_id == request => return Ok(response),
-            Event::OutboundFailure {
-                request_id, error, ..
-            } if request_id == request => {
-                return Err(Failure::failed(format!("the request failed: {error}")));
-            }
-            _ => {}
+async fn ask(session: &Session, body: Bytes) -> Result<Bytes, Failure> {
+    let requests = session.host().requests(Protocols::Asking);
+    let answer = requests.request(session.peer(), body).await;
+    answer.map_err(|error| match error {
+        RequestError::Refused(reason) => {
+            Failure::failed(format!("the request was not sent: {reason}"))
         }
-    }
-    Err(Failure::failed("the node ended"))
+        error => Failure::failed(format!("the request failed: {error}")),
+    })
 }

@@ -78,6 +78,8 @@ pub(crate) enum Role {
     Client(Duration),
     /// A client that sends one request.
     Asker(Duration, ProtocolName, Framing),
+    /// It asks and serves, and waits so long for each answer.
+    Peer(Duration),
 }
 
 /// The nodes a command has started, so that their peers hear a goodbye however the command ends.
@@ -105,6 +107,7 @@ impl Role {
             Self::Client(timeout) => format!("{CLIENT}{}", timeout.as_nanos()),
             // What it asks is no part of a recording, so that it cannot be run again.
             Self::Asker(..) => ASKER.to_owned(),
+            Self::Peer(_) => PEER.to_owned(),
         }
     }
 
@@ -128,6 +131,7 @@ impl Role {
 const SERVER: &str = "node";
 const CLIENT: &str = "client that waits for ns: ";
 const ASKER: &str = "client that asks";
+const PEER: &str = "peer";
 
 impl Hosts {
     /// A node with this identity.
@@ -220,7 +224,10 @@ fn configured(role: &Role) -> (swarm::Config, Protocols) {
             .with_max_request_len(LARGEST_BODY)
             .with_max_response_len(LARGEST_BODY);
     }
-    if let Role::Client(timeout) | Role::Asker(timeout, ..) = role {
+    if let Role::Peer(_) = role {
+        asks = Some((ECHO_REQUEST, ProtocolSupport::Outbound));
+    }
+    if let Role::Client(timeout) | Role::Asker(timeout, ..) | Role::Peer(timeout) = role {
         let longer = timeout.saturating_add(LONGER);
         config.dial.attempt_timeout = longer;
         config.dial.private_attempt_timeout = longer;
@@ -229,7 +236,7 @@ fn configured(role: &Role) -> (swarm::Config, Protocols) {
         identify.timeout = longer;
         ping.automatic = false;
     }
-    let serves = matches!(role, Role::Server);
+    let serves = matches!(role, Role::Server | Role::Peer(_));
     let protocols = Protocols {
         ping: Ping::new(ping),
         identify: Identify::new(identify),

@@ -659,9 +659,10 @@ fn the_demo_runs_by_itself() {
             count("listen"),
             count("ping"),
             count("refused"),
+            count("requests"),
             count("done")
         ),
-        (4, 5, 2, 1)
+        (4, 5, 2, 1, 1)
     );
     let output = run(&["demo"]);
     assert!(output.status.success());

@@ -16,6 +16,8 @@ mod bad_link;
 mod own_protocol;
 #[path = "../examples/partition.rs"]
 mod partition;
+#[path = "../examples/requests.rs"]
+mod requests;
 
 use core::error::Error;
 
@@ -98,4 +100,24 @@ fn the_bug_in_a_protocol_is_found_and_made_small() {
         text.contains("Trouble::Crashes") || text.contains("Trouble::PowerLosses"),
         "{text}"
     );
+}
+
+#[test]
+fn every_request_of_the_example_has_an_outcome_and_worse_links_lose_more() {
+    let text = prints(|out| requests::run(7, out));
+    let rows: Vec<Vec<u32>> = text
+        .lines()
+        .skip(2)
+        .map(|line| {
+            // Name, then counts, each followed by what it counts.
+            let words = line[14..].split([' ', ',', ';']);
+            words.filter_map(|word| word.parse().ok()).collect()
+        })
+        .collect();
+    assert_eq!(rows.len(), 3, "{text}");
+    for row in &rows {
+        assert_eq!(row.iter().sum::<u32>(), 600, "{text}");
+    }
+    assert_eq!(rows[0], [600], "{text}");
+    assert!(rows[1][0] > rows[2][0] && rows[2][0] > 100, "{text}");
 }

@@ -11,6 +11,7 @@ use worker::Setup;
 mod calls;
 mod meter;
 mod report;
+mod requests;
 mod subject;
 mod tcp;
 mod work;

@@ -15,6 +15,8 @@ pub(crate) enum Implementation {
     /// rust-libp2p with `V1Lazy` negotiation of streams, its nearest to an optimistic stream.
     Libp2pLazy,
     Drywire,
+    /// drywire, whose requests are commands and events instead of futures and streams.
+    DrywireEvents,
     /// drywire, whose bulk data moves as `Bytes`.
     DrywireBytes,
     /// drywire with AWS-LC's cryptography.
@@ -28,6 +30,7 @@ impl Implementation {
         Self::Tcp,
         Self::Libp2pLazy,
         Self::Drywire,
+        Self::DrywireEvents,
         Self::DrywireBytes,
         #[cfg(feature = "aws-lc-rs")]
         Self::DrywireAwsLc,
@@ -42,6 +45,7 @@ impl Implementation {
             Self::Tcp => "tcp",
             Self::Libp2pLazy => "libp2p-lazy",
             Self::Drywire => "drywire",
+            Self::DrywireEvents => "drywire-events",
             Self::DrywireBytes => "drywire-bytes",
             #[cfg(feature = "aws-lc-rs")]
             Self::DrywireAwsLc => "drywire-aws-lc",
@@ -76,7 +80,9 @@ macro_rules! with_peer {
                 $function::<drywire_interop::Libp2pPeer>($($argument),*)
             }
             Implementation::Tcp => $function::<crate::tcp::TcpPeer>($($argument),*),
-            Implementation::Drywire => $function::<drywire_interop::DrywirePeer>($($argument),*),
+            Implementation::Drywire | Implementation::DrywireEvents => {
+                $function::<drywire_interop::DrywirePeer>($($argument),*)
+            }
             Implementation::DrywireBytes => {
                 $function::<drywire_interop::DrywireBytesPeer>($($argument),*)
             }
@@ -88,6 +94,25 @@ macro_rules! with_peer {
     };
 }
 pub(crate) use with_peer;
+
+/// Runs `$function::<R>(..)` with how the implementation sends requests.
+macro_rules! with_requests {
+    ($implementation:expr, $function:ident($($argument:expr),* $(,)?)) => {
+        match $implementation {
+            Implementation::Libp2p | Implementation::Libp2pLazy => {
+                $function::<crate::requests::Libp2p>($($argument),*)
+            }
+            Implementation::Tcp => {
+                $function::<crate::requests::Streams<crate::tcp::TcpPeer>>($($argument),*)
+            }
+            Implementation::DrywireEvents => {
+                $function::<crate::requests::DrywireEvents>($($argument),*)
+            }
+            _ => $function::<crate::requests::Drywire>($($argument),*),
+        }
+    };
+}
+pub(crate) use with_requests;
 
 /// Who is client and who is server: `libp2p` for both, or `client:server`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,10 @@ pub(crate) enum Work {
     EchoOptimisticHundred,
     EchoLasting,
     EchoLastingHundred,
+    Request,
+    RequestKibibyte,
+    RequestHundred,
+    RequestMebibyte,
     IdleConnection,
     IdleConnectionUsed,
     IdleStream,
@@ -45,7 +49,7 @@ pub(crate) enum Bar {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Upload,
         Self::Download,
         Self::UploadTen,
@@ -58,6 +62,10 @@ impl Work {
         Self::EchoOptimisticHundred,
         Self::EchoLasting,
         Self::EchoLastingHundred,
+        Self::Request,
+        Self::RequestKibibyte,
+        Self::RequestHundred,
+        Self::RequestMebibyte,
         Self::IdleConnection,
         Self::IdleConnectionUsed,
         Self::IdleStream,
@@ -81,6 +89,10 @@ impl Work {
             Self::EchoOptimisticHundred => ("echo-optimistic-100", "the same, 100 in flight"),
             Self::EchoLasting => ("echo-lasting", "32 B echo, lasting stream"),
             Self::EchoLastingHundred => ("echo-lasting-100", "32 B echo, 100 lasting streams"),
+            Self::Request => ("request", "request/response, 32 B each way"),
+            Self::RequestKibibyte => ("request-1k", "the same, 1 KiB each way"),
+            Self::RequestHundred => ("request-100", "32 B each way, 100 in flight"),
+            Self::RequestMebibyte => ("request-1m", "requests of 32 B, responses of 1 MiB"),
             Self::IdleConnection => ("idle-connection", "idle connection, server memory"),
             Self::IdleConnectionUsed => ("idle-connection-64k", "the same after 64 KiB each way"),
             Self::IdleStream => ("idle-stream", "idle open stream, server memory"),
@@ -113,9 +125,30 @@ impl Work {
             Self::EchoOptimisticHundred => Bar::Share(0.10),
             Self::EchoLasting => Bar::Share(0.60),
             Self::EchoLastingHundred => Bar::Share(0.20),
+            Self::Request | Self::RequestKibibyte => Bar::Share(0.25),
+            Self::RequestHundred => Bar::Share(0.12),
+            Self::RequestMebibyte => Bar::Share(0.80),
             Self::IdleConnection => Bar::Amount(12.0),
             Self::IdleConnectionUsed => Bar::Amount(24.0),
             Self::IdleStream => Bar::Amount(400.0),
+        }
+    }
+
+    /// What each request is like, where the work is requests.
+    pub(crate) fn requests(self) -> Option<Requests> {
+        let of = |request, response, in_flight| {
+            Some(Requests {
+                request,
+                response,
+                in_flight,
+            })
+        };
+        match self {
+            Self::Request => of(32, 32, 1),
+            Self::RequestKibibyte => of(1024, 1024, 1),
+            Self::RequestHundred => of(32, 32, 100),
+            Self::RequestMebibyte => of(32, 1 << 20, 1),
+            _ => None,
         }
     }
 
@@ -127,12 +160,25 @@ impl Work {
             Self::EchoNewHundred | Self::EchoOptimisticHundred => 20_000,
             Self::EchoLasting => 50_000,
             Self::EchoLastingHundred => 200_000,
+            Self::Request | Self::RequestKibibyte => 10_000,
+            Self::RequestHundred => 50_000,
+            Self::RequestMebibyte => 500,
             Self::IdleConnection => 1000,
             Self::IdleConnectionUsed => 500,
             Self::IdleStream => 2000,
             _ => 0,
         }
     }
+}
+
+/// Requests and their responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Requests {
+    /// Bytes of a request.
+    pub(crate) request: usize,
+    /// Bytes of a response.
+    pub(crate) response: u32,
+    pub(crate) in_flight: u64,
 }
 
 impl Unit {

@@ -10,7 +10,8 @@ use drywire_interop::{Error, Options, Peer, programs};
 
 use crate::{
     meter::{self, Meter},
-    subject::{Implementation, Subject, with_peer},
+    requests::Requester,
+    subject::{Implementation, Subject, with_peer, with_requests},
     work::Work,
     workload::{self, Measured, Task},
 };
@@ -49,7 +50,7 @@ pub(crate) fn run(
             setup.pin.map(|pin| pin.1),
             trace.map(|file| format!("{file}.server")),
         )?
-        .args(["server", subject.server.name()])
+        .args(["server", subject.server.name(), work.describe().0])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?,
@@ -150,10 +151,14 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Box<dyn std::error::Error
     let known =
         |name: &str| Implementation::parse(name).ok_or(format!("unknown implementation {name}"));
     match role {
-        ["server", name] => {
+        ["server", name, work] => {
             let implementation = known(name)?;
             let options = implementation.options();
-            with_peer!(implementation, serve(&runtime, options))?;
+            if Work::parse(work).and_then(Work::requests).is_some() {
+                with_requests!(implementation, serve_requests(&runtime, options))?;
+            } else {
+                with_peer!(implementation, serve(&runtime, options))?;
+            }
         }
         [
             "client",
@@ -175,7 +180,14 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), Box<dyn std::error::Error
             };
             let meter = Meter::new(server.parse()?)?;
             let options = implementation.options();
-            let measured = with_peer!(implementation, work_on(&runtime, &task, options, meter))?;
+            let measured = if task.work.requests().is_some() {
+                with_requests!(
+                    implementation,
+                    request_from(&runtime, &task, options, meter)
+                )?
+            } else {
+                with_peer!(implementation, work_on(&runtime, &task, options, meter))?
+            };
             println!(
                 "RESULT {} {} {}",
                 measured.client,
@@ -199,20 +211,61 @@ fn work_on<P: Peer>(
     runtime.block_on(workload::run::<P>(task, options, meter))
 }
 
-/// Serves until the standard input ends. Says its process id (under strace the parent knows another one) and address.
-fn serve<P: Peer>(runtime: &tokio::runtime::Runtime, options: Options) -> Result<(), Error> {
+fn request_from<R: Requester>(
+    runtime: &tokio::runtime::Runtime,
+    task: &Task,
+    options: Options,
+    meter: Meter,
+) -> Result<Measured, Error> {
+    let task = task.clone();
+    let work =
+        runtime.spawn(async move { workload::run_requests::<R>(&task, options, meter).await });
+    join(runtime, work)
+}
+
+/// Runs until this task has ended.
+fn join<T>(
+    runtime: &tokio::runtime::Runtime,
+    work: tokio::task::JoinHandle<Result<T, Error>>,
+) -> Result<T, Error> {
+    let ended = runtime.block_on(work);
+    ended.map_err(|error| Error::Node(error.to_string()))?
+}
+
+/// Ends the process when its standard input ends.
+fn end_with_input() {
     std::thread::spawn(|| {
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });
+}
+
+/// Says the process id (under strace the parent knows another one) and the address.
+fn announce(address: &str) {
+    println!("{} {address}", std::process::id());
+    // Nobody reads it any more: nobody will ask either.
+    let _ = io::stdout().flush();
+}
+
+/// Serves until the standard input ends.
+fn serve<P: Peer>(runtime: &tokio::runtime::Runtime, options: Options) -> Result<(), Error> {
+    end_with_input();
     runtime.block_on(async {
         let peer = P::start(options)?;
         programs::serve(&peer)?;
-        let address = peer.listen("/ip4/127.0.0.1/tcp/0").await?;
-        println!("{} {address}", std::process::id());
-        io::stdout().flush()?;
+        announce(&peer.listen("/ip4/127.0.0.1/tcp/0").await?);
         std::future::pending().await
     })
+}
+
+/// Answers requests until the standard input ends.
+fn serve_requests<R: Requester>(
+    runtime: &tokio::runtime::Runtime,
+    options: Options,
+) -> Result<(), Error> {
+    end_with_input();
+    let work = runtime.spawn(R::serve(options, announce));
+    join(runtime, work)
 }
 
 fn parse_result(line: &str) -> Option<Measured> {

@@ -11,7 +11,7 @@ use drywire_interop::{
 };
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::{meter::Meter, work::Work};
+use crate::{meter::Meter, requests::Requester, work::Work};
 
 /// After this time without work both ends are taken to be quiet.
 const QUIET: Duration = Duration::from_millis(50);
@@ -270,6 +270,29 @@ where
             .map_err(|error| Error::Node(error.to_string()))??;
     }
     Ok(())
+}
+
+/// Sends the requests of the task from a node of their own.
+pub(crate) async fn run_requests<R: Requester>(
+    task: &Task,
+    options: Options,
+    meter: Meter,
+) -> Result<Measured, Error> {
+    let requests = task
+        .work
+        .requests()
+        .ok_or_else(|| Error::Node("no requests".to_owned()))?;
+    let mut requester = R::connect(options, &task.address).await?;
+    requester
+        .ask(requests, task.operations.div_ceil(10))
+        .await?;
+    measure(
+        meter,
+        task.operations as f64,
+        requester.ask(requests, task.operations),
+    )
+    .await
+    .map(micros)
 }
 
 async fn run_memory<P: Peer>(

@@ -23,7 +23,7 @@ fn every_row_is_measured() {
         String::from_utf8_lossy(&output.stderr),
     );
     assert!(output.status.success(), "{error}");
-    assert_eq!(rows.lines().count(), 15, "{rows}");
+    assert_eq!(rows.lines().count(), 19, "{rows}");
     for row in rows.lines() {
         assert!(
             row.contains(r#""median":"#) && !row.contains(r#""median":null"#),

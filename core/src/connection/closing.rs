@@ -181,7 +181,11 @@ impl Connection {
     /// For the ends of calls from outside, where nothing else is under way.
     pub(super) fn note_freed(&mut self) {
         if !self.blocked.is_empty()
-            && self.session.queued_bytes() <= self.config.connection_send_queue / 2
+            && self
+                .session
+                .queued_bytes()
+                .saturating_sub(self.session.bytes_aside())
+                <= self.config.connection_send_queue / 2
         {
             for place in core::mem::take(&mut self.blocked) {
                 self.notify_writable(place);

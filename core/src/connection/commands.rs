@@ -139,7 +139,21 @@ impl Connection {
     fn finish_for_swarm(&mut self, stream: StreamId) {
         if let Some(place) = self.place_of(stream) {
             self.finish_stream(place);
+            self.set_last_aside(place);
             self.settle(place);
+        }
+    }
+
+    /// What a protocol sends last on a stream may be more than the peer has room for. It is not counted against what the
+    /// protocols may have under way then: no more follows on this stream, and others must not wait for its reader.
+    pub(super) fn set_last_aside(&mut self, place: usize) {
+        let stream = self.session.stream(place);
+        let last = stream.is_some_and(|stream| {
+            stream.send_state() == SendState::FinQueued
+                && matches!(stream.extra.owner, StreamOwner::Protocol(_))
+        });
+        if last {
+            self.session.set_aside(place);
         }
     }
 

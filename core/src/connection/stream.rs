@@ -358,7 +358,7 @@ impl Stream<'_> {
     fn room_for(&mut self, len: usize) -> Result<usize, WriteError> {
         self.check_alive()?;
         let (config, session) = (&self.connection.config, &mut self.connection.session);
-        let queued_by_all = session.queued_bytes();
+        let queued_by_all = session.queued_bytes().saturating_sub(session.bytes_aside());
         let Some(stream) = session.stream_mut(self.place) else {
             return Err(WriteError::Finished);
         };

@@ -484,6 +484,7 @@ impl Connection {
         }
         if early.finish {
             self.session.finish(place);
+            self.set_last_aside(place);
         }
         if early.stop {
             self.session.stop(place);

@@ -12,6 +12,8 @@ mod model;
 mod multistream;
 mod noise;
 mod recording;
+mod request_response;
+mod throttled;
 mod values;
 mod wire;
 mod yamux;
@@ -21,6 +23,8 @@ pub use model::connection_model;
 pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
 pub use noise::{noise_handshake, noise_pair};
 pub use recording::recording;
+pub use request_response::request_response;
+pub use throttled::throttled_header;
 pub use values::{multiaddr, peer_id, public_key, signed_record};
 pub use wire::{framing, protobuf, varint};
 pub use yamux::yamux;
@@ -46,4 +50,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("connections", connections),
     ("connection_model", connection_model),
     ("recording", recording),
+    ("throttled_header", throttled_header),
+    ("request_response", request_response),
 ];

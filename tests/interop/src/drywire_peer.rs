@@ -106,7 +106,6 @@ impl Peer for DrywirePeer {
     type Incoming = IncomingStreams;
 
     fn start(options: Options) -> Result<Self, Error> {
-        let runtime = TokioRuntime::current().map_err(node)?;
         let protocols = Protocols {
             ping: Maybe(options.ping.then(ping_on_demand)),
             identify: Maybe(options.identify.then(|| {
@@ -115,12 +114,7 @@ impl Peer for DrywirePeer {
                 identify::Identify::new(config)
             })),
         };
-        let builder = Host::builder(runtime, protocols).config(config(&options));
-        let builder = match &options.secret {
-            Some(secret) => builder.keypair(Keypair::from_ed25519_secret(secret)),
-            None => builder,
-        };
-        let host = builder.start().map_err(node)?;
+        let host = start(&options, protocols)?;
         let asked = Arc::new(Mutex::new(Asked::default()));
         tokio::spawn(answer_by(host.events(EVENTS), asked.clone()));
         let accept = AcceptOptions::new(options.accept_backlog).max_streams(count(&options));
@@ -260,6 +254,20 @@ fn open_error(error: OpenStreamError) -> Error {
         OpenStreamError::Stream(error) => Error::Io(std::io::Error::other(error)),
         other => node(other),
     }
+}
+
+/// A host of these protocols on the tokio runtime that this runs in.
+pub fn start<P>(options: &Options, protocols: P) -> Result<Host<P>, Error>
+where
+    P: Protocol<Event: Send> + Send + 'static,
+{
+    let runtime = TokioRuntime::current().map_err(node)?;
+    let builder = Host::builder(runtime, protocols).config(config(options));
+    let builder = match &options.secret {
+        Some(secret) => builder.keypair(Keypair::from_ed25519_secret(secret)),
+        None => builder,
+    };
+    builder.start().map_err(node)
 }
 
 /// Pings that come in between would be answers to nobody.

@@ -10,6 +10,7 @@ pub mod drywire_bytes;
 pub mod drywire_peer;
 pub mod peer;
 pub mod programs;
+pub mod requests;
 pub mod rust_libp2p;
 
 pub use drywire_bytes::DrywireBytesPeer;

@@ -153,6 +153,27 @@ fn parse(address: &str) -> Result<Multiaddr, Error> {
 }
 
 fn build_swarm(options: Options) -> Result<Swarm<Behaviour>, Error> {
+    swarm(&options, |keypair| {
+        let ping = options.ping.then(|| {
+            ping::Behaviour::new(ping::Config::new().with_interval(options.ping_interval))
+        });
+        let identify = options.identify.then(|| {
+            let config = identify::Config::new("ipfs/0.1.0".to_owned(), keypair.public());
+            identify::Behaviour::new(config.with_agent_version(options.agent.clone()))
+        });
+        Behaviour {
+            streams: streams::Behaviour::default(),
+            ping: ping.into(),
+            identify: identify.into(),
+        }
+    })
+}
+
+/// A swarm with this behaviour, for the tokio runtime that polls it.
+pub fn swarm<B: NetworkBehaviour>(
+    options: &Options,
+    behaviour: impl FnOnce(&identity::Keypair) -> B,
+) -> Result<Swarm<B>, Error> {
     let node = |error: &dyn std::fmt::Display| Error::Node(error.to_string());
     let keypair = match options.secret {
         Some(secret) => {
@@ -162,18 +183,6 @@ fn build_swarm(options: Options) -> Result<Swarm<Behaviour>, Error> {
     };
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(options.max_streams.min(MOST_STREAMS));
-    let ping = options
-        .ping
-        .then(|| ping::Behaviour::new(ping::Config::new().with_interval(options.ping_interval)));
-    let identify = options.identify.then(|| {
-        let config = identify::Config::new("ipfs/0.1.0".to_owned(), keypair.public());
-        identify::Behaviour::new(config.with_agent_version(options.agent))
-    });
-    let behaviour = Behaviour {
-        streams: streams::Behaviour::default(),
-        ping: ping.into(),
-        identify: identify.into(),
-    };
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(
@@ -182,7 +191,7 @@ fn build_swarm(options: Options) -> Result<Swarm<Behaviour>, Error> {
             || muxer,
         )
         .map_err(|error| node(&error))?
-        .with_behaviour(|_| behaviour)
+        .with_behaviour(|keypair| behaviour(keypair))
         .map_err(|error| node(&error))?
         .with_swarm_config(|config| {
             let config = config

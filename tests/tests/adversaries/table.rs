@@ -556,6 +556,35 @@ const LIMITS: &[(&str, &[Test])] = &[
         ],
     ),
     (
+        "requests of a peer that were granted, under budgets",
+        &[
+            Beside(
+                BUDGETS,
+                "one_more_than_was_granted_is_refused_and_the_rest_served",
+            ),
+            Beside(BUDGETS, "a_flood_of_credits_costs_places_and_nothing_else"),
+            Beside(
+                BUDGET_DEFECTS,
+                "defect_6_reconnecting_does_not_beat_the_limit",
+            ),
+            Beside(BUDGET_DEFECTS, "defect_6_giving_up_does_not_beat_the_limit"),
+        ],
+    ),
+    (
+        "peers whose budgets are remembered",
+        &[Beside(
+            BUDGET_BOOKS,
+            "so_many_peers_are_remembered_and_the_connected_ones_always",
+        )],
+    ),
+    (
+        "the header of a body under budgets",
+        &[Beside(
+            BUDGET_HEADER,
+            "long_headers_are_read_up_to_the_limit",
+        )],
+    ),
+    (
         "a connection without use",
         &[Beside(
             CONNECTION,
@@ -654,6 +683,10 @@ const LIMITS: &[(&str, &[Test])] = &[
 ];
 
 const ADMISSION: &str = "core/src/swarm/tests/admission.rs";
+const BUDGETS: &str = "core/src/protocol/request_response/throttled/tests/hostile.rs";
+const BUDGET_BOOKS: &str = "core/src/protocol/request_response/throttled/tests/ledger.rs";
+const BUDGET_DEFECTS: &str = "core/src/protocol/request_response/throttled/tests/defects.rs";
+const BUDGET_HEADER: &str = "core/src/protocol/request_response/throttled/tests/header.rs";
 const CIPHER: &str = "core/src/security/cipher_tests.rs";
 const CONNECTION: &str = "tests/tests/connection/main.rs";
 const CONNECTION_LIMITS: &str = "tests/tests/connection/limits.rs";

@@ -1,6 +1,6 @@
 //! A session's books, recomputed from its streams: for tests and simulations.
 
-use super::{INITIAL_WINDOW, PONGS, session::Session};
+use super::{INITIAL_WINDOW, PONGS, session::Session, stream::Metering};
 use alloc::{format, string::String};
 
 impl<X> Session<X> {
@@ -11,7 +11,7 @@ impl<X> Session<X> {
     /// What does not add up, in words. It would be a bug in this crate.
     pub fn audit(&self) -> Result<(), String> {
         let (mut inbound, mut outbound, mut unacknowledged) = (0u32, 0u32, 0u32);
-        let (mut growth, mut queued) = (0u64, 0usize);
+        let (mut growth, mut queued, mut metered, mut aside) = (0u64, 0usize, 0usize, 0usize);
         for (_, stream) in self.iter() {
             if stream.outbound {
                 outbound = outbound.saturating_add(1);
@@ -21,7 +21,13 @@ impl<X> Session<X> {
             }
             let grown = stream.window.saturating_sub(INITIAL_WINDOW);
             growth = growth.saturating_add(u64::from(grown));
-            queued = queued.saturating_add(stream.send.len());
+            let waiting = stream.send.len();
+            queued = queued.saturating_add(waiting);
+            match stream.metering {
+                Metering::Plain => {}
+                Metering::Metered => metered = metered.saturating_add(waiting),
+                Metering::Aside => aside = aside.saturating_add(waiting),
+            }
         }
         let size = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let counts = [
@@ -34,6 +40,12 @@ impl<X> Session<X> {
             ),
             ("growth of windows", self.growth, growth),
             ("bytes to send", size(self.outbox.queued), size(queued)),
+            (
+                "bytes of protocols to send",
+                size(self.outbox.metered),
+                size(metered),
+            ),
+            ("bytes set aside", size(self.outbox.aside), size(aside)),
         ];
         for (what, counted, there) in counts {
             if counted != there {

@@ -330,7 +330,7 @@ impl<X: Default> Session<X> {
         stream.reset = Some(code);
         let unsent = stream.send.len();
         stream.send.clear(&mut self.outbox.memory);
-        self.outbox.gone(unsent, stream.metered);
+        self.outbox.gone(unsent, stream.metering);
         let (id, wasted) = (stream.id, !stream.outbound && !stream.answered);
         self.by_id.remove(&id);
         if wasted {

@@ -5,7 +5,7 @@ use super::{
     flow::{Pardon, RoundTrips, Waste},
     receive::Decoding,
     remote_ids::RemoteIds,
-    stream::{ReceiveState, SendState, StreamState},
+    stream::{Metering, ReceiveState, SendState, StreamState},
     transmit::Outbox,
 };
 use crate::{
@@ -307,20 +307,42 @@ impl<X> Session<X> {
         self.outbox.metered
     }
 
+    /// Bytes written and not sent, over the streams that were [set aside](Self::set_aside).
+    #[must_use]
+    pub const fn bytes_aside(&self) -> usize {
+        self.outbox.aside
+    }
+
     /// Counts the stream's queued bytes in [`metered_bytes`](Self::metered_bytes) from now on, or no longer.
     pub fn set_metered(&mut self, place: usize, metered: bool) {
+        let metering = if metered {
+            Metering::Metered
+        } else {
+            Metering::Plain
+        };
+        self.meter(place, metering);
+    }
+
+    /// Counts the stream's queued bytes in [`bytes_aside`](Self::bytes_aside) from now on, if they are more than the peer has
+    /// room for.
+    pub fn set_aside(&mut self, place: usize) {
+        let waits = |stream: &StreamState<X>| {
+            let credit = usize::try_from(stream.send_credit).unwrap_or(usize::MAX);
+            stream.send.len() > credit
+        };
+        if self.streams.get(place).is_some_and(waits) {
+            self.meter(place, Metering::Aside);
+        }
+    }
+
+    fn meter(&mut self, place: usize, metering: Metering) {
         let Some(stream) = self.streams.get_mut(place) else {
             return;
         };
-        if stream.metered != metered {
-            let queued = stream.send.len();
-            stream.metered = metered;
-            self.outbox.metered = if metered {
-                self.outbox.metered.saturating_add(queued)
-            } else {
-                self.outbox.metered.saturating_sub(queued)
-            };
-        }
+        let queued = stream.send.len();
+        self.outbox.gone(queued, stream.metering);
+        stream.metering = metering;
+        self.outbox.come(queued, metering);
     }
 
     /// The smallest recent round-trip time.
@@ -362,10 +384,7 @@ impl<X> Session<X> {
             return false;
         }
         push(&mut stream.send, &mut self.outbox.memory);
-        self.outbox.queued = self.outbox.queued.saturating_add(len);
-        if stream.metered {
-            self.outbox.metered = self.outbox.metered.saturating_add(len);
-        }
+        self.outbox.come(len, stream.metering);
         self.list_data(place);
         true
     }
@@ -435,8 +454,8 @@ impl<X> Session<X> {
         let unsent = stream.send.len();
         stream.send.clear(&mut self.outbox.memory);
         stream.queue.clear(&mut self.held);
-        let metered = stream.metered;
-        self.outbox.gone(unsent, metered);
+        let metering = stream.metering;
+        self.outbox.gone(unsent, metering);
         self.decoding.forget(place);
     }
 
@@ -573,8 +592,8 @@ impl<X> Session<X> {
         (stream.syn_pending, stream.ack_pending) = (false, false);
         let unsent = stream.send.len();
         stream.send.clear(&mut self.outbox.memory);
-        let metered = stream.metered;
-        self.outbox.gone(unsent, metered);
+        let metering = stream.metering;
+        self.outbox.gone(unsent, metering);
     }
 
     /// Drops everything that waits to be sent but the streams' own data: nothing of it matters to a session that ends.

@@ -28,6 +28,17 @@ pub enum ReceiveState {
     FinReceived,
 }
 
+/// Under what the queued bytes of a stream are counted, besides under all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Metering {
+    /// Nothing.
+    Plain,
+    /// [`metered_bytes`](super::Session::metered_bytes).
+    Metered,
+    /// [`bytes_aside`](super::Session::bytes_aside).
+    Aside,
+}
+
 /// The state of one stream, with a value `X` of the layer above.
 #[derive(Debug)]
 pub struct StreamState<X> {
@@ -44,8 +55,8 @@ pub struct StreamState<X> {
     pub(super) stopped: bool,
     /// Whether any data was sent on it, which makes a reset by the peer ordinary.
     pub(super) answered: bool,
-    /// Its queued bytes are counted apart.
-    pub(super) metered: bool,
+    /// How its queued bytes are counted.
+    pub(super) metering: Metering,
     /// The writer waits for the queue to become at most half full.
     pub(super) wants_space: bool,
     /// The peer's reset, with its code.
@@ -88,7 +99,7 @@ impl<X> StreamState<X> {
             stopped: false,
             answered: false,
             wants_space: false,
-            metered: false,
+            metering: Metering::Plain,
             reset: None,
             priority: 128,
             control_listed: false,

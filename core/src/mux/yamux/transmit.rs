@@ -4,7 +4,7 @@ use super::{
     INITIAL_WINDOW, MAX_SENT_PAYLOAD, PONGS,
     frame::{Flags, Header, Kind},
     session::{GoAway, Session},
-    stream::{SendState, StreamState},
+    stream::{Metering, SendState, StreamState},
 };
 use crate::{buffer::SendMemory, time::Instant};
 use alloc::{collections::VecDeque, vec::Vec};
@@ -40,9 +40,10 @@ pub(super) struct Outbox {
     /// Streams with data to send, by priority, the highest first.
     lanes: SmallVec<[Lane; 1]>,
     pub(super) listed: usize,
-    /// Bytes in all send queues, and in those of metered streams.
+    /// Bytes in all send queues, in those of metered streams, and in those of streams that are left aside.
     pub(super) queued: usize,
     pub(super) metered: usize,
+    pub(super) aside: usize,
     notices: VecDeque<SentNotice>,
     /// What empty send queues do not need.
     pub(super) memory: SendMemory,
@@ -95,17 +96,29 @@ impl Outbox {
         }
     }
 
+    /// `count` bytes came into a send queue.
+    pub(super) const fn come(&mut self, count: usize, metering: Metering) {
+        self.queued = self.queued.saturating_add(count);
+        match metering {
+            Metering::Plain => {}
+            Metering::Metered => self.metered = self.metered.saturating_add(count),
+            Metering::Aside => self.aside = self.aside.saturating_add(count),
+        }
+    }
+
     /// `count` bytes left a send queue.
-    pub(super) const fn gone(&mut self, count: usize, metered: bool) {
+    pub(super) const fn gone(&mut self, count: usize, metering: Metering) {
         self.queued = self.queued.saturating_sub(count);
-        if metered {
-            self.metered = self.metered.saturating_sub(count);
+        match metering {
+            Metering::Plain => {}
+            Metering::Metered => self.metered = self.metered.saturating_sub(count),
+            Metering::Aside => self.aside = self.aside.saturating_sub(count),
         }
     }
 
     /// Takes a stream that is being forgotten off every list.
     pub(super) fn forget<X>(&mut self, place: usize, stream: &StreamState<X>) {
-        self.gone(stream.send.len(), stream.metered);
+        self.gone(stream.send.len(), stream.metering);
         if stream.data_listed {
             self.unlist(place, stream.priority);
         }
@@ -271,7 +284,7 @@ impl<X> Session<X> {
             stream.turn_left = stream
                 .turn_left
                 .saturating_sub(u16::try_from(count).unwrap_or(u16::MAX));
-            self.outbox.gone(count, stream.metered);
+            self.outbox.gone(count, stream.metering);
             if stream.wants_space && stream.send.len() <= space_at {
                 stream.wants_space = false;
                 self.outbox.notices.push_back(SentNotice::Space(place));

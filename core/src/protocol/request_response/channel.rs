@@ -53,34 +53,50 @@ impl Shared {
 /// [waker](crate::swarm::Swarm::set_waker).
 #[must_use = "dropping it tells the peer that there is no response"]
 pub struct ResponseChannel<R> {
-    pub(super) request: InboundRequestId,
-    pub(super) shared: Arc<Shared>,
+    ticket: Ticket,
     response: PhantomData<fn(R)>,
+}
+
+/// A channel, whatever is answered.
+struct Ticket {
+    request: InboundRequestId,
+    shared: Arc<Shared>,
 }
 
 impl<R> ResponseChannel<R> {
     pub(super) const fn new(request: InboundRequestId, shared: Arc<Shared>) -> Self {
         Self {
-            request,
-            shared,
+            ticket: Ticket { request, shared },
             response: PhantomData,
         }
+    }
+
+    /// The same, for a protocol whose responses wrap those of another one, or are wrapped by them.
+    pub(super) fn retyped<S>(self) -> ResponseChannel<S> {
+        ResponseChannel {
+            ticket: self.ticket,
+            response: PhantomData,
+        }
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.ticket.shared
     }
 
     /// Whether a response is still wanted: neither has the time run out nor has the peer gone.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.shared.state.load(Ordering::Acquire) == OPEN
+        self.shared().state.load(Ordering::Acquire) == OPEN
     }
 
     /// The request this answers.
     #[must_use]
     pub const fn request_id(&self) -> InboundRequestId {
-        self.request
+        self.ticket.request
     }
 }
 
-impl<R> Drop for ResponseChannel<R> {
+impl Drop for Ticket {
     fn drop(&mut self) {
         let (shared, order) = (&self.shared, Ordering::AcqRel);
         let was_open = shared
@@ -99,7 +115,7 @@ impl<R> fmt::Debug for ResponseChannel<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The same in every run: recordings keep what events look like.
         f.debug_struct("ResponseChannel")
-            .field("request", &self.request)
+            .field("request", &self.ticket.request)
             .finish_non_exhaustive()
     }
 }

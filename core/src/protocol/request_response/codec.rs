@@ -53,6 +53,15 @@ pub trait Codec {
     /// What is answered. `()` for a [one-way](super::Config::one_way) protocol.
     type Response: fmt::Debug;
 
+    /// Told once, when the protocol is made: the longest bodies in bytes, [`max_request_len`](super::Config::max_request_len)
+    /// and [`max_response_len`](super::Config::max_response_len).
+    ///
+    /// Longer ones are refused whatever the codec does. One whose values can become much longer than they are in memory
+    /// should remember these, and stop with [`CodecError::TooLarge`].
+    fn set_limits(&mut self, max_request_len: u32, max_response_len: u32) {
+        let _ = (max_request_len, max_response_len);
+    }
+
     /// The body of a request.
     ///
     /// # Errors
@@ -106,6 +115,11 @@ pub enum CodecError {
     UnexpectedEnd,
     /// The body is not what it should be.
     Malformed(Cow<'static, str>),
+    /// The value makes a longer body than is allowed.
+    TooLarge {
+        /// How many bytes it had when the codec stopped: more than allowed, and not more than there would have been.
+        len: usize,
+    },
     /// The value cannot be encoded.
     Unencodable(Cow<'static, str>),
 }
@@ -127,6 +141,7 @@ impl fmt::Display for CodecError {
         match self {
             Self::UnexpectedEnd => f.write_str("the message ends too early"),
             Self::Malformed(reason) => write!(f, "malformed message: {reason}"),
+            Self::TooLarge { len } => write!(f, "the message is too long: {len} bytes or more"),
             Self::Unencodable(reason) => write!(f, "the message cannot be encoded: {reason}"),
         }
     }

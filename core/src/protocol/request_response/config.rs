@@ -70,7 +70,8 @@ pub struct Config {
     /// The same, to all peers together. 1024.
     pub max_queued: u32,
     /// Bytes of bodies held for all peers together: of requests that wait for a connection or their turn, of requests the
-    /// application has not answered, of responses for which the connection has no room. 64 MiB.
+    /// application has not answered, and of responses until all of them has left. 64 MiB, soft by a response: those that
+    /// the application has made are sent, and then no more requests are taken in.
     ///
     /// What is being received is counted by the connections, against the node's
     /// [resources](crate::resource::Limits).

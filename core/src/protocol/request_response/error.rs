@@ -103,7 +103,7 @@ impl core::error::Error for InboundFailure {}
 pub enum EncodeError {
     /// It is longer than allowed.
     TooLarge {
-        /// Its length in bytes.
+        /// Its length in bytes; or how many there were when the codec [stopped](CodecError::TooLarge).
         len: usize,
         /// The most allowed.
         max: u32,
@@ -137,6 +137,8 @@ pub enum Refusal {
     Encode(EncodeError),
     /// The peer is not connected, and was not to be dialed.
     NotConnected,
+    /// Limit of the peer: it takes no more requests until it gives [credit](super::throttled).
+    NoBudget,
     /// The peer could not even begin to be dialed.
     Dial(DialError),
     /// Limit: [`max_queued_per_peer`](super::Config::max_queued_per_peer) or [`max_queued`](super::Config::max_queued).
@@ -154,6 +156,7 @@ impl fmt::Display for Refusal {
             Self::NotStreamable => f.write_str("length-prefixed bodies cannot be streamed"),
             Self::Encode(error) => error.fmt(f),
             Self::NotConnected => f.write_str("not connected"),
+            Self::NoBudget => f.write_str("the peer takes no more requests for now"),
             Self::Dial(error) => write!(f, "the peer could not be dialed: {error}"),
             Self::QueueFull => f.write_str("too many requests wait"),
             Self::TooManyBytes => f.write_str("too many bytes of requests wait"),

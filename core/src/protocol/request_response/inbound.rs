@@ -1,8 +1,8 @@
 //! Requests of peers.
 
 use super::{
-    Codec, Cx, Deadline, Event, InboundFailure, InboundRequestId, Message, RequestResponse,
-    ResponseChannel, SendResponseError, Use,
+    Codec, CodecError, Cx, Deadline, EncodeError, Event, InboundFailure, InboundRequestId, Message,
+    RequestResponse, ResponseChannel, SendResponseError, Use,
     channel::Shared,
     config::Framing,
     length,
@@ -76,31 +76,41 @@ impl<C: Codec> RequestResponse<C> {
         response: C::Response,
         cx: &mut Cx<'_, C>,
     ) -> Result<(), SendResponseError<C::Response>> {
-        let Some(request) = surfaced(&mut self.inbound, &channel) else {
-            return Err(SendResponseError::Closed(response));
-        };
-        let bytes = self.codec.encode_response(&request.name, &response);
-        let bytes = match encoded(bytes, self.config.max_response_len) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                return Err(SendResponseError::Encode {
-                    channel,
-                    response,
-                    error,
-                });
-            }
-        };
-        channel.shared.close();
+        let encode = |codec: &mut C, name: &ProtocolName| codec.encode_response(name, &response);
+        match self.respond(&channel, encode, cx) {
+            Ok(()) => Ok(()),
+            Err(None) => Err(SendResponseError::Closed(response)),
+            Err(Some(error)) => Err(SendResponseError::Encode {
+                channel,
+                response,
+                error,
+            }),
+        }
+    }
+
+    /// Answers a request with a body, unless that is not wanted any more (`None`) or cannot be sent.
+    pub(super) fn respond<R>(
+        &mut self,
+        channel: &ResponseChannel<R>,
+        encode: impl FnOnce(&mut C, &ProtocolName) -> Result<Bytes, CodecError>,
+        cx: &mut Cx<'_, C>,
+    ) -> Result<(), Option<EncodeError>> {
+        let request = surfaced(&mut self.inbound, channel).ok_or(None)?;
+        let bytes = encode(&mut self.codec, &request.name);
+        let bytes = encoded(bytes, self.config.max_response_len).map_err(Some)?;
+        channel.shared().close();
         let_go(&mut self.held_bytes, &mut request.held);
         let stream = request.stream;
         let mut rest = None;
         if self.config.one_way {
             cx.finish(stream);
-        } else if cx.send_last(stream, bytes.clone()) == Err(SendError::Full) {
+        } else {
+            // Soft by one response: the application has made it in any case.
             request.held = length(&bytes);
-            // Soft by one response: the application has it in any case.
             self.held_bytes = self.held_bytes.saturating_add(request.held);
-            rest = Some(bytes);
+            if cx.send_last(stream, bytes.clone()) == Err(SendError::Full) {
+                rest = Some(bytes);
+            }
         }
         request.phase = Phase::Responding { rest };
         if self.config.framing == Framing::LengthPrefixed {
@@ -122,10 +132,10 @@ impl<C: Codec> RequestResponse<C> {
             return None;
         }
         let stream = surfaced(&mut self.inbound, &channel)?.stream;
-        channel.shared.close();
-        self.release_permit(channel.request, cx);
+        channel.shared().close();
+        self.release_permit(channel.request_id(), cx);
         cx.hand_over(stream);
-        self.forget_inbound(channel.request);
+        self.forget_inbound(channel.request_id());
         self.release_stream(stream, cx);
         Some(stream)
     }
@@ -265,7 +275,6 @@ impl<C: Codec> RequestResponse<C> {
             && cx.send_last(stream, bytes) != Err(SendError::Full)
         {
             *rest = None;
-            let_go(&mut self.held_bytes, &mut request.held);
         }
     }
 
@@ -278,6 +287,7 @@ impl<C: Codec> RequestResponse<C> {
             return;
         }
         request.phase = Phase::Done;
+        let_go(&mut self.held_bytes, &mut request.held);
         if let Some(permit) = request.permit.take() {
             let event = Event::ResponseSent {
                 peer: request.peer,
@@ -439,10 +449,10 @@ fn surfaced<'a, R>(
     inbound: &'a mut alloc::collections::BTreeMap<InboundRequestId, Inbound>,
     channel: &ResponseChannel<R>,
 ) -> Option<&'a mut Inbound> {
-    let request = inbound.get_mut(&channel.request)?;
+    let request = inbound.get_mut(&channel.request_id())?;
     // Another protocol counts its requests too.
     let own =
-        matches!(&request.phase, Phase::Surfaced(shared) if Arc::ptr_eq(shared, &channel.shared));
+        matches!(&request.phase, Phase::Surfaced(shared) if Arc::ptr_eq(shared, channel.shared()));
     own.then_some(request)
 }
 

@@ -1,6 +1,7 @@
 //! Requests and responses: one stream for each request, on which one side asks and the other answers.
 //!
-//! A machine for any protocol of that shape: its names, its [`Codec`], its [`Config`]. Several of them, with different
+//! A machine for any protocol of that shape: its names, its [`Codec`], its [`Config`]. For types that serde knows there are
+//! ready codecs, `cbor` and `json`, with the features of these names. Several of them, with different
 //! codecs, can be fields of one set made by [`protocols!`](crate::protocols). Source of the wire format: rust-libp2p's
 //! [request-response](https://docs.rs/libp2p-request-response), which is a convention rather than a specification: the
 //! requester opens a stream under one of the names it speaks, writes the request, and half-closes; the responder writes the
@@ -96,6 +97,9 @@ mod peers;
 mod service;
 #[cfg(test)]
 mod tests;
+pub mod throttled;
+#[cfg(any(feature = "cbor", feature = "json"))]
+mod values;
 
 pub use channel::ResponseChannel;
 pub use codec::{BytesCodec, Codec, CodecError, OneWayBytesCodec};
@@ -107,6 +111,13 @@ pub use error::{
 pub use event::{Event, InboundRequestId, Message, OutboundRequestId};
 pub use outbound::RequestOptions;
 pub use service::Service;
+pub use throttled::{Throttled, ThrottledEvent};
+#[cfg(feature = "cbor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cbor")))]
+pub use values::cbor;
+#[cfg(feature = "json")]
+#[cfg_attr(docsrs, doc(cfg(feature = "json")))]
+pub use values::json;
 
 use crate::{
     connection::{ConnectionId, OpenError, Slot, StreamEnd, StreamError},
@@ -125,6 +136,9 @@ use peers::{Link, Peer};
 
 /// The name rust-libp2p uses.
 pub type Behaviour<C> = RequestResponse<C>;
+
+/// The name that says whose it is.
+pub type RequestResponseThrottled<C> = Throttled<C>;
 
 /// What a protocol sees and does here.
 type Cx<'a, C> = Context<'a, Event<<C as Codec>::Request, <C as Codec>::Response>>;
@@ -206,10 +220,11 @@ impl<C: Codec> RequestResponse<C> {
     /// first one the peer accepts. With a single name it travels together with the negotiation, which saves a round trip.
     #[must_use]
     pub fn with_codec(
-        codec: C,
+        mut codec: C,
         protocols: impl IntoIterator<Item = (ProtocolName, ProtocolSupport)>,
         config: Config,
     ) -> Self {
+        codec.set_limits(config.max_request_len, config.max_response_len);
         let (inbound_names, outbound_names) = config::split(protocols);
         Self {
             codec,
@@ -232,6 +247,16 @@ impl<C: Codec> RequestResponse<C> {
             drops_seen: 0,
             statistics: Statistics::default(),
         }
+    }
+
+    /// Speaks these protocols with budgets, see [`throttled`].
+    #[must_use]
+    pub fn throttled(
+        codec: C,
+        protocols: impl IntoIterator<Item = (ProtocolName, ProtocolSupport)>,
+        config: Config,
+    ) -> Throttled<C> {
+        Throttled::with_codec(codec, protocols, config)
     }
 
     /// The settings.

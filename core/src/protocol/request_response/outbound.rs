@@ -18,12 +18,20 @@ use bytes::Bytes;
 use core::time::Duration;
 
 /// How one request is sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestOptions {
     pub(super) addresses: Vec<Multiaddr>,
     timeout: Option<Duration>,
     pub(super) dial: bool,
     stream_response: bool,
+    /// Only so many of the outbound names, the first ones, are offered.
+    first_names: Option<usize>,
+}
+
+impl Default for RequestOptions {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl RequestOptions {
@@ -36,6 +44,7 @@ impl RequestOptions {
             timeout: None,
             dial: true,
             stream_response: false,
+            first_names: None,
         }
     }
 
@@ -58,6 +67,18 @@ impl RequestOptions {
     pub const fn only_if_connected(mut self) -> Self {
         self.dial = false;
         self
+    }
+
+    /// Offers only so many names, the first ones: for a protocol on top of this one, which sends some requests under more
+    /// names than others.
+    pub(super) const fn first_names(mut self, count: usize) -> Self {
+        self.first_names = Some(count);
+        self
+    }
+
+    /// Whether the response is left to the host.
+    pub(super) const fn streams_response(&self) -> bool {
+        self.stream_response
     }
 
     /// Does not collect the response: as soon as it begins, its stream is given to the host, see
@@ -87,6 +108,8 @@ enum Mode {
 pub(super) struct Outbound<Q> {
     peer: PeerId,
     mode: Mode,
+    /// How many of the names are offered.
+    names: usize,
     /// What is to be sent, or will have to be again if the stream turns out not to exist.
     body: Option<Bytes>,
     /// It has gone with the opening of the stream.
@@ -164,33 +187,43 @@ impl<C: Codec> RequestResponse<C> {
         options: RequestOptions,
         cx: &mut Cx<'_, C>,
     ) -> Result<OutboundRequestId, SendRequestError<C::Request>> {
+        let Some(preferred) = self.outbound_names.first() else {
+            let reason = Refusal::NoOutboundProtocol;
+            return Err(SendRequestError { request, reason });
+        };
+        let body = self.codec.encode_request(preferred, &request);
+        match self.submit_body(peer, body, options, cx) {
+            Ok(id) => {
+                self.keep_request(id, request);
+                Ok(id)
+            }
+            Err(reason) => Err(SendRequestError { request, reason }),
+        }
+    }
+
+    /// Sends a request of which only the body, as it is under the preferred name, is at hand.
+    pub(super) fn submit_body(
+        &mut self,
+        peer: &PeerId,
+        body: Result<Bytes, CodecError>,
+        options: RequestOptions,
+        cx: &mut Cx<'_, C>,
+    ) -> Result<OutboundRequestId, Refusal> {
         let mode = match (self.config.one_way, options.stream_response) {
             (true, _) => Mode::OneWay,
             (false, true) => Mode::StreamedResponse,
             (false, false) => Mode::Whole,
         };
-        let Some(preferred) = self.outbound_names.first() else {
-            let reason = Refusal::NoOutboundProtocol;
-            return Err(SendRequestError { request, reason });
-        };
-        let bytes = self.codec.encode_request(preferred, &request);
-        let bytes = match encoded(bytes, self.config.max_request_len) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let reason = Refusal::Encode(error);
-                return Err(SendRequestError { request, reason });
-            }
-        };
-        match self.submit(peer, mode, Some(bytes), options, cx) {
-            Ok(id) => {
-                if self.outbound_names.len() > 1
-                    && let Some(entry) = self.outbound.get_mut(&id)
-                {
-                    entry.request = Some(request);
-                }
-                Ok(id)
-            }
-            Err(reason) => Err(SendRequestError { request, reason }),
+        let body = encoded(body, self.config.max_request_len).map_err(Refusal::Encode)?;
+        self.submit(peer, mode, Some(body), options, cx)
+    }
+
+    /// Keeps a request that was sent, to say it under another name, if the peer may choose one.
+    pub(super) fn keep_request(&mut self, id: OutboundRequestId, request: C::Request) {
+        if let Some(entry) = self.outbound.get_mut(&id)
+            && entry.names > 1
+        {
+            entry.request = Some(request);
         }
     }
 
@@ -245,9 +278,11 @@ impl<C: Codec> RequestResponse<C> {
         }
         let permit = cx.reserve_event().ok_or(Refusal::EventsFull)?;
         let id = OutboundRequestId(self.sent.saturating_add(1));
+        let all = self.outbound_names.len();
         let mut request = Outbound {
             peer: *peer,
             mode,
+            names: options.first_names.map_or(all, |first| first.min(all)),
             body,
             sent: false,
             request: None,
@@ -279,7 +314,7 @@ impl<C: Codec> RequestResponse<C> {
     ) -> Result<(), Refusal> {
         let peer = request.peer;
         let bytes = request.body.clone().unwrap_or_default();
-        let undecided = self.outbound_names.len() > 1;
+        let undecided = request.names > 1;
         if undecided && !self.hold(&bytes, &mut request.held) {
             return Err(Refusal::TooManyBytes);
         }
@@ -310,7 +345,8 @@ impl<C: Codec> RequestResponse<C> {
         connection: ConnectionId,
         cx: &mut Cx<'_, C>,
     ) -> Result<(), OpenStreamError> {
-        let names = &self.outbound_names;
+        let names = self.outbound_names.get(..request.names);
+        let names = names.unwrap_or(&self.outbound_names);
         let kind = match request.mode {
             Mode::Whole | Mode::OneWay => self.config.framing.kind(self.config.max_response_len),
             Mode::Streamed | Mode::StreamedResponse => StreamKind::Raw,
@@ -633,7 +669,7 @@ impl<C: Codec> RequestResponse<C> {
     }
 
     /// The peer whose queue a request is in.
-    fn waiting_for(&self, id: OutboundRequestId) -> Option<PeerId> {
+    pub(super) fn waiting_for(&self, id: OutboundRequestId) -> Option<PeerId> {
         let request = self.outbound.get(&id)?;
         request.stream.is_none().then_some(request.peer)
     }
@@ -670,7 +706,10 @@ pub(super) fn let_go(all: &mut u64, held: &mut u64) {
 
 /// Says a message in bytes, if it may be so long.
 pub(super) fn encoded(bytes: Result<Bytes, CodecError>, max: u32) -> Result<Bytes, EncodeError> {
-    let bytes = bytes.map_err(EncodeError::Codec)?;
+    let bytes = bytes.map_err(|error| match error {
+        CodecError::TooLarge { len } => EncodeError::TooLarge { len, max },
+        error => EncodeError::Codec(error),
+    })?;
     let len = bytes.len();
     if u32::try_from(len).is_ok_and(|len| len <= max) {
         Ok(bytes)

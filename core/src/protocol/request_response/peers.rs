@@ -280,12 +280,22 @@ impl<C: Codec> RequestResponse<C> {
     }
 
     fn fail_queue(&mut self, peer: &PeerId, failure: &OutboundFailure, cx: &mut Cx<'_, C>) {
-        let queue = self
-            .peers
-            .get_mut(peer)
-            .map(|peer| core::mem::take(&mut peer.queue));
-        for id in queue.unwrap_or_default() {
-            self.queued = self.queued.saturating_sub(1);
+        self.fail_queue_beyond(0, peer, failure, cx);
+    }
+
+    /// Fails what waits for a peer, all but the first so many.
+    pub(super) fn fail_queue_beyond(
+        &mut self,
+        kept: usize,
+        peer: &PeerId,
+        failure: &OutboundFailure,
+        cx: &mut Cx<'_, C>,
+    ) {
+        let queue = self.peers.get(peer).map(|peer| peer.queue.iter());
+        let failed: Vec<OutboundRequestId> =
+            queue.into_iter().flatten().skip(kept).copied().collect();
+        for id in failed {
+            self.dequeue(peer, id);
             self.fail_outbound(id, failure.clone(), cx);
         }
     }

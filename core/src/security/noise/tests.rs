@@ -44,7 +44,7 @@ pub(super) fn run(initiator: &[ProtocolName], responder: &[ProtocolName]) -> Run
     let first = feed(&mut initiator, &[]).unwrap();
     let second = feed(&mut responder, &first).unwrap();
     let third = feed(&mut initiator, &second).unwrap();
-    assert_eq!(feed(&mut responder, &third).unwrap(), []);
+    assert_eq!(feed(&mut responder, &third).unwrap(), [0_u8; 0]);
     assert!(initiator.is_finished() && responder.is_finished());
     Run {
         messages: [first, second, third],
@@ -214,11 +214,11 @@ fn calls_without_input_change_nothing() {
     assert_eq!(first.len(), 34);
     assert_eq!(
         feed(&mut initiator, &[]).unwrap(),
-        [],
+        [0_u8; 0],
         "message 1 is sent once"
     );
     let mut responder = handshake(2, Role::Responder, &[]);
-    assert_eq!(feed(&mut responder, &[]).unwrap(), []);
+    assert_eq!(feed(&mut responder, &[]).unwrap(), [0_u8; 0]);
     assert_eq!(
         feed(&mut responder, &first).unwrap().len(),
         run(&[], &[]).messages[1].len()

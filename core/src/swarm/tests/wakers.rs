@@ -108,7 +108,7 @@ fn a_dropped_value_calls_the_host_and_is_due_now() {
         drop(other);
         assert_eq!(calls.0.load(Ordering::Relaxed), usize::from(with_waker));
         assert!(swarm.poll_timeout().is_some_and(|at| at <= now));
-        assert_eq!(events(&mut swarm), [], "nobody has asked yet");
+        assert_eq!(events(&mut swarm), [0_u32; 0], "nobody has asked yet");
         swarm.handle_timeout(now);
         assert_eq!(events(&mut swarm), [2]);
         assert_eq!(swarm.poll_timeout(), None);

@@ -130,7 +130,7 @@ impl Oracle {
     ) -> Result<(), Error> {
         let second = feed(responder, &self.write(&[])).unwrap();
         self.read(&second);
-        feed(responder, &self.write(payload)).map(|out| assert_eq!(out, []))
+        feed(responder, &self.write(payload)).map(|out| assert_eq!(out, [0_u8; 0]))
     }
 
     /// Plays the responder with this payload in message 2; the initiator's verdict.
@@ -140,7 +140,7 @@ impl Oracle {
         payload: &[u8],
     ) -> Result<(), Error> {
         let first = feed(initiator, &[]).unwrap();
-        assert_eq!(self.read(&first), []);
+        assert_eq!(self.read(&first), [0_u8; 0]);
         let mut out = Vec::new();
         let verdict = initiator
             .advance(&self.write(payload), &mut out)
@@ -196,7 +196,7 @@ fn another_implementation_understands_us_in_both_roles() {
                 let second = feed(&mut ours, &oracle.write(&[])).unwrap();
                 let payload = oracle.read(&second);
                 let third = oracle.write(&oracle.proof());
-                assert_eq!(feed(&mut ours, &third).unwrap(), []);
+                assert_eq!(feed(&mut ours, &third).unwrap(), [0_u8; 0]);
                 (payload, oracle)
             }
         };

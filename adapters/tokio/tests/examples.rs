@@ -1,0 +1,25 @@
+//! The examples do what they say.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects
+)]
+
+#[path = "../examples/requests.rs"]
+mod requests;
+
+#[tokio::test]
+async fn requests_are_answered_omitted_late_and_streamed() {
+    let said = requests::run().await.unwrap();
+    assert_eq!(
+        said,
+        [
+            "99 squares make 328181",
+            "a large number is not answered",
+            "13: timed out while waiting for the response",
+            "a file of 33554432 bytes, of which little was ever in memory",
+        ]
+    );
+}
