@@ -62,13 +62,20 @@ pub(crate) struct State {
     /// Those who wait for room for one more stream.
     pub(crate) openers: Openers,
     /// Streams that protocols gave to the host and nobody has taken up.
-    pub(crate) handed: Vec<StreamId>,
+    handed: Vec<Handed>,
     /// Streams that will be given to the host and that nobody wants.
     unwanted: VecDeque<StreamId>,
     /// The driver does not read because the connection had no room; whoever makes room must wake it.
     pub(crate) reading_paused: bool,
     /// When the driver wakes by itself at the latest; whoever causes an earlier deadline must wake it.
     pub(crate) wakes_at: Instant,
+}
+
+/// A stream that a protocol gave to the host.
+struct Handed {
+    stream: StreamId,
+    /// How it has ended since, unless the core remembers that.
+    end: Option<Box<End>>,
 }
 
 pub(crate) enum Phase {
@@ -154,11 +161,14 @@ impl Shared {
         protocol: &ProtocolName,
     ) -> Poll<Result<Stream, OpenStreamError>> {
         let mut state = lock(&self.state);
-        if let Some(place) = state.handed.iter().position(|handed| *handed == stream)
+        if let Some(place) = state.place_of(stream)
             && let Some(peer) = self.peer.get().cloned()
         {
-            state.handed.remove(place);
+            let end = state.handed.remove(place).end;
             state.streams.insert(stream, true);
+            if let Some(entry) = state.streams.get_mut(stream) {
+                entry.end = end;
+            }
             drop(state);
             return Poll::Ready(Ok(Stream::new(
                 self.clone(),
@@ -209,7 +219,18 @@ impl State {
         if let Some(entry) = self.streams.get_mut(stream) {
             entry.end = Some(Box::new(end));
             wakers.extend(entry.read.take().into_iter().chain(entry.write.take()));
+        } else if let Some(place) = self.place_of(stream)
+            && let Some(handed) = self.handed.get_mut(place)
+        {
+            handed.end = Some(Box::new(end));
         }
+    }
+
+    /// Where among those that nobody has taken up a stream is.
+    fn place_of(&self, stream: StreamId) -> Option<usize> {
+        self.handed
+            .iter()
+            .position(|handed| handed.stream == stream)
     }
 
     /// Keeps a stream until somebody takes it up; resets it if nobody takes up any.
@@ -218,7 +239,7 @@ impl State {
             self.unwanted.remove(place);
             self.reset(stream, code::NO_ERROR);
         } else if self.handed.len() < MAX_HANDED {
-            self.handed.push(stream);
+            self.handed.push(Handed { stream, end: None });
         } else {
             self.reset(stream, code::RESOURCE_LIMIT_EXCEEDED);
         }
@@ -226,7 +247,7 @@ impl State {
 
     /// Nobody will take a stream up: it is reset, now or when it is handed over.
     pub(crate) fn discard(&mut self, stream: StreamId) {
-        if let Some(place) = self.handed.iter().position(|other| *other == stream) {
+        if let Some(place) = self.place_of(stream) {
             self.handed.remove(place);
             self.reset(stream, code::NO_ERROR);
         } else if !matches!(self.phase, Phase::Closed(_)) {

@@ -457,3 +457,70 @@ fn many_questions_share_writes() {
         }
     }
 }
+
+/// Sends one message after the other, each as soon as the one before has left, whatever the peer says.
+#[derive(Default)]
+struct Chain {
+    left: usize,
+}
+
+impl Chain {
+    fn send(&mut self, connection: ConnectionId, cx: &mut swarm::Context<'_, ()>) {
+        if self.left == 0 {
+            cx.emit(());
+            return;
+        }
+        self.left -= 1;
+        let message = Bytes::from_static(b"message");
+        let sent = cx.open_with(connection, &[NAME], KIND, false, message);
+        cx.report_sent(sent.unwrap());
+    }
+}
+
+impl Protocol for Chain {
+    type Event = ();
+
+    fn start(&mut self, cx: &mut swarm::Context<'_, ()>) {
+        cx.accept(NAME, Accept::new(KIND)).unwrap();
+    }
+
+    fn handle(&mut self, _: Slot, input: Input<'_>, cx: &mut swarm::Context<'_, ()>) {
+        if let Input::Sent { stream } = input {
+            self.send(stream.connection, cx);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What the swarm says to the news that something has left is sent, too, without waiting for anything else to happen.
+///
+/// Fails if the driver does not look for answers after it has transmitted.
+#[test]
+fn what_follows_upon_sending_is_sent() {
+    let (mut world, runtime) = world(1);
+    world
+        .block_on(async {
+            let start = || {
+                let host = Host::builder(runtime.clone(), Chain::default());
+                host.start().unwrap()
+            };
+            let (server, client) = (start(), start());
+            let local = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+            let bound = server.listen(local).await.unwrap().address;
+            let dialed = client.dial(DialOptions::address(bound)).await.unwrap();
+            runtime.sleep(SECOND).await;
+            let mut events = client.events(16);
+            let began = runtime.now();
+            client.with(|chain, cx| {
+                chain.left = 50;
+                chain.send(dialed.connection, cx);
+            });
+            while !matches!(events.next().await.unwrap(), Event::Protocol(())) {}
+            // The peer's first answer takes longer.
+            assert_eq!(runtime.now(), began);
+        })
+        .unwrap();
+}

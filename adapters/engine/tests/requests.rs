@@ -722,6 +722,64 @@ fn responses_are_streams_if_wanted() {
     }
 }
 
+/// A body that is over before its stream has changed hands is over for its reader, in the way it was: an end is an end, and a
+/// reset is no end.
+///
+/// Fails if the connection says nothing of a stream that it has forgotten.
+#[test]
+fn bodies_that_are_over_at_once_are_read_as_they_ended() {
+    for seed in 0..10 {
+        run(seed, async |runtime| {
+            let (server, client) = sites(&runtime, Config::default()).await;
+            let mut incoming = server.requests.incoming(16);
+            runtime.spawn(async move {
+                while let Some(asked) = incoming.next().await {
+                    let reset = asked.request == "reset";
+                    let mut body = asked.responder.stream().await.unwrap();
+                    if reset {
+                        let mut piece = pattern(100);
+                        body.write_bytes(&mut piece).await.unwrap();
+                        body.reset(7);
+                    } else {
+                        body.finish().unwrap();
+                    }
+                }
+            });
+            let began = runtime.now();
+            for question in ["finish", "reset"] {
+                let question = Bytes::from_static(question.as_bytes());
+                let options = RequestOptions::new();
+                let body =
+                    client
+                        .requests
+                        .request_streamed(server.peer(), question.clone(), options);
+                match body.await {
+                    Ok(mut body) if question == "finish" => {
+                        assert_eq!(body.read_bytes(100).await, Ok(None));
+                    }
+                    Ok(mut body) => {
+                        let end = loop {
+                            match body.read_bytes(100).await {
+                                Ok(Some(_)) => {}
+                                other => break other,
+                            }
+                        };
+                        assert_eq!(end, Err(StreamError::ResetByPeer(7)));
+                    }
+                    Err(error) => {
+                        let failure = OutboundFailure::Stream(StreamError::ResetByPeer(7));
+                        assert_eq!(
+                            (&question[..], error),
+                            (&b"reset"[..], RequestError::Failed(failure))
+                        );
+                    }
+                }
+            }
+            assert!(runtime.now() - began < SECOND);
+        });
+    }
+}
+
 /// Requests in pieces, and their answers, with the reader at its own pace.
 #[test]
 fn requests_are_streams_if_wanted() {
@@ -835,14 +893,20 @@ fn bodies_that_nobody_takes_up_are_reset() {
             }
             runtime.sleep(5 * SECOND).await;
             assert_eq!((client.pending(), server.pending()), ((0, 0), (0, 0)));
-            if polls > 2 {
-                let options = RequestOptions::new();
-                let body =
-                    client
-                        .requests
-                        .request_streamed(server.peer(), question.clone(), options);
-                let mut body = body.await.unwrap();
-                assert!(read_all(&mut body, 1000).await == pattern(1000));
+            // Not one place is taken for good: what is not answered is over at once.
+            let options = RequestOptions::new();
+            let body = client
+                .requests
+                .request_streamed(server.peer(), question.clone(), options);
+            match body.await {
+                Ok(mut body) if polls > 1 => {
+                    assert!(read_all(&mut body, 1000).await == pattern(1000))
+                }
+                Ok(mut body) => assert_eq!(read_all(&mut body, 1000).await, ""),
+                Err(RequestError::Failed(OutboundFailure::Stream(error))) => {
+                    assert_eq!((polls, error), (1, StreamError::ResetByPeer(0)));
+                }
+                Err(error) => panic!("{error:?}, after {polls} polls"),
             }
         });
     }

@@ -3,7 +3,7 @@
 #[cfg(feature = "recording")]
 use super::recorded::ConnectionInput;
 use super::{
-    Connection,
+    Connection, Event,
     error::StreamError,
     id::StreamId,
     message::{StreamEnd, ToConnection, ToConnectionMessage, ToSwarmMessage},
@@ -12,7 +12,10 @@ use super::{
 };
 use crate::{
     multistream::ProtocolName,
-    mux::yamux::{GoAway, SendState},
+    mux::{
+        code,
+        yamux::{GoAway, SendState},
+    },
     time::Instant,
     wire::varint,
 };
@@ -20,6 +23,9 @@ use crate::{
 use alloc::borrow::Cow;
 use bytes::Bytes;
 use smallvec::SmallVec;
+
+/// Ends of protocols' streams that are remembered, for hand-overs that come too late.
+const ENDED: usize = 8;
 
 impl Connection {
     /// Takes a message of the swarm.
@@ -100,8 +106,9 @@ impl Connection {
                 stream,
                 had_message,
             } => {
-                if let Some(place) = self.place_of(stream) {
-                    self.hand_over(place, had_message);
+                match self.place_of(stream) {
+                    Some(place) => self.hand_over(place, had_message),
+                    None => self.hand_over_ended(stream),
                 }
                 self.note_command();
             }
@@ -125,7 +132,7 @@ impl Connection {
         let owner = StreamOwner::Protocol(slot);
         if let Err(error) = self.open_stream(Some(stream), owner, names, kind, options) {
             let end = StreamEnd::Failed(StreamError::Open(error));
-            self.tell_swarm(ToSwarmMessage::Ended { stream, end });
+            self.tell_ended(stream, end);
         }
     }
 
@@ -179,6 +186,32 @@ impl Connection {
         self.note_sent(len, queued);
     }
 
+    /// The stream ended while word of the hand-over was on its way: the host hears of both.
+    fn hand_over_ended(&mut self, stream: StreamId) {
+        self.events.push_back(Event::HandedOver { stream });
+        let known = self.last_ends.iter().rev().find(|(id, _)| *id == stream);
+        self.events.push_back(match known {
+            Some((_, StreamEnd::Finished)) => Event::Finished { stream },
+            Some((_, StreamEnd::Failed(error))) => Event::Reset {
+                stream,
+                error: error.clone(),
+            },
+            None => Event::Reset {
+                stream,
+                error: StreamError::Reset(code::NO_ERROR),
+            },
+        });
+    }
+
+    /// Tells the swarm that a stream of a protocol is over.
+    pub(super) fn tell_ended(&mut self, stream: StreamId, end: StreamEnd) {
+        if self.last_ends.len() >= ENDED {
+            self.last_ends.pop_front();
+        }
+        self.last_ends.push_back((stream, end.clone()));
+        self.tell_swarm(ToSwarmMessage::Ended { stream, end });
+    }
+
     /// The host gets the stream with all bytes that its protocol has not had: the message on its way, too.
     fn hand_over(&mut self, place: usize, had_message: bool) {
         let Some(stream) = self.session.stream_mut(place) else {
@@ -207,8 +240,7 @@ impl Connection {
             }
         }
         self.session.set_metered(place, false);
-        self.events
-            .push_back(super::Event::HandedOver { stream: id });
+        self.events.push_back(Event::HandedOver { stream: id });
         self.deliver(place);
     }
 }

@@ -625,10 +625,7 @@ impl Connection {
             _ if unheard_of || extra.detached => self.forget(place),
             StreamOwner::Protocol(_) => {
                 let stream = extra.id;
-                self.tell_swarm(ToSwarmMessage::Ended {
-                    stream,
-                    end: StreamEnd::Failed(error),
-                });
+                self.tell_ended(stream, StreamEnd::Failed(error));
                 self.forget(place);
             }
             StreamOwner::Host if extra.error.is_none() => {
@@ -729,10 +726,7 @@ impl Connection {
                 self.forget(place);
             }
             StreamOwner::Protocol(_) if extra.remote_end_reported => {
-                self.tell_swarm(ToSwarmMessage::Ended {
-                    stream: id,
-                    end: StreamEnd::Finished,
-                });
+                self.tell_ended(id, StreamEnd::Finished);
                 self.forget(place);
             }
             _ => {}
