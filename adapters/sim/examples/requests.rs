@@ -1,9 +1,14 @@
 //! Requests and responses over links that get worse: how many are answered in time, and where the others stop.
 //!
 //! `cargo run -p drywire-sim --example requests -- [SEED]`
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::arithmetic_side_effects,
+    reason = "a program, not a library"
+)]
 
 use bytes::Bytes;
-use core::{error::Error, time::Duration};
+use core::{cell::RefCell, error::Error, time::Duration};
 use drywire::{
     multistream::ProtocolName,
     node::NodeEvent,
@@ -18,7 +23,7 @@ use drywire::{
     time::Instant,
 };
 use drywire_sim::{HostBuilder, HostContext, Link, World};
-use std::{cell::RefCell, collections::BTreeMap, io::Write, rc::Rc};
+use std::{collections::BTreeMap, io::Write, rc::Rc};
 
 const PRICE: ProtocolName = ProtocolName::from_static("/price/1");
 const EVERY: Duration = Duration::from_millis(100);

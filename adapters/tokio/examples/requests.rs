@@ -1,7 +1,11 @@
 //! Requests and responses on tokio: values, many at once, with a deadline, and a response larger than one would hold.
 //!
 //! `cargo run -p drywire-tokio --example requests`
-#![allow(clippy::std_instead_of_alloc, reason = "a program, not a library")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::arithmetic_side_effects,
+    reason = "a program, not a library"
+)]
 
 use bytes::Bytes;
 use core::{error::Error, time::Duration};
