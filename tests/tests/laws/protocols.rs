@@ -40,6 +40,9 @@ pub trait Script: Protocol<Event: Debug> + Sized {
     /// Whether the application answers what it is told, and so moves messages at times that depend on what has come.
     const ANSWERS: bool = false;
 
+    /// Whether it remembers something of a peer, for a while, after the last connection.
+    const LINGERS: bool = false;
+
     fn fresh() -> Self;
 
     fn config() -> Config {
@@ -357,6 +360,8 @@ pub type Budgeted = Throttled<BytesCodec>;
 impl Script for Budgeted {
     const DRAWS: bool = false;
     const ANSWERS: bool = true;
+    /// Requests that a peer has given up count for a while yet.
+    const LINGERS: bool = true;
 
     fn fresh() -> Self {
         let name = ProtocolName::from_static("/bytes/1");

@@ -525,11 +525,14 @@ fn bodies_that_wait_are_counted() {
     let attempt = texting.bench.attempts()[0];
     let connection = texting.bench.connected(attempt, REMOTE).unwrap();
     texting.bench.secure(connection, 1);
-    assert_eq!(
-        texting.machine().held_bytes(),
-        0,
-        "they are the connection's now"
-    );
+    let full = texting.send(1, "3");
+    assert_eq!(full, Err(Refusal::TooManyBytes), "they may not have left");
+    for (connection, stream, _) in texting.bench.exchanges() {
+        texting.body(connection, stream, "answer");
+        texting.ended(connection, stream);
+    }
+    assert_eq!(texting.seen().len(), 2);
+    texting.assert_idle();
 }
 
 #[test]
@@ -606,11 +609,7 @@ fn a_family_is_offered_in_the_order_of_preference() {
     };
     assert_eq!(names.as_slice(), [ONE, TWO]);
     assert_eq!(*kind, StreamKind::ToEnd { max_len: 4 << 20 });
-    assert_eq!(
-        texting.machine().held_bytes(),
-        5,
-        "until it is answered"
-    );
+    assert_eq!(texting.machine().held_bytes(), 5, "until it is answered");
     texting.bench.agree(connection, *stream, TWO);
     assert_eq!(texting.exchange().2, "HELLO", "as the name wants it");
     texting.body(connection, *stream, "WORLD");
