@@ -21,12 +21,13 @@ use drywire::{
     time::Instant,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, OnceLock},
 };
 
-/// Streams of one connection that protocols gave to the host and the application has yet to take up.
-const MAX_HANDED: usize = 64;
+/// Streams of one connection that were over when protocols gave them to the host, and that the application has yet to take
+/// up. Those that are not over need no limit of their own: they are counted among the connection's streams.
+const MAX_HANDED_OVER_ENDED: usize = 1024;
 /// Messages of one connection on their way to the swarm. Beyond, they wait in the connection, which then stops reading its
 /// socket.
 const MAX_UNDER_WAY: usize = 1024;
@@ -44,12 +45,20 @@ pub(crate) struct Shared {
     /// Known once established.
     pub(crate) peer: OnceLock<Arc<PeerId>>,
     /// From the swarm, in order. Bounded: the swarm keeps count of what is under way to each connection.
-    inbox: Mutex<VecDeque<ToConnection>>,
+    inbox: Mutex<Inbox>,
     /// Messages on their way to the swarm.
     under_way: AtomicUsize,
     /// The driver waits for the swarm to take some of them.
     held_up: AtomicBool,
     pub(crate) state: Mutex<State>,
+}
+
+/// Messages from the swarm that the connection has yet to handle.
+#[derive(Default)]
+struct Inbox {
+    messages: VecDeque<ToConnection>,
+    /// How many have ever been put in.
+    delivered: u64,
 }
 
 pub(crate) struct State {
@@ -61,21 +70,21 @@ pub(crate) struct State {
     pub(crate) waiting: VecDeque<Waker>,
     /// Those who wait for room for one more stream.
     pub(crate) openers: Openers,
-    /// Streams that protocols gave to the host and nobody has taken up.
-    handed: Vec<Handed>,
-    /// Streams that will be given to the host and that nobody wants.
-    unwanted: VecDeque<StreamId>,
+    /// Streams that protocols gave to the host and nobody has taken up, and how they have ended since, unless the core
+    /// remembers that.
+    handed: BTreeMap<StreamId, Option<Box<End>>>,
+    /// How many of those had ended before.
+    handed_ended: usize,
+    /// Streams that will be given to the host and that nobody wants, and by which message of the swarm they are at the latest.
+    unwanted: BTreeMap<StreamId, u64>,
+    /// How many messages of the swarm were handled.
+    handled: u64,
+    /// At how many those who wait for it were woken last.
+    woken_at: u64,
     /// The driver does not read because the connection had no room; whoever makes room must wake it.
     pub(crate) reading_paused: bool,
     /// When the driver wakes by itself at the latest; whoever causes an earlier deadline must wake it.
     pub(crate) wakes_at: Instant,
-}
-
-/// A stream that a protocol gave to the host.
-struct Handed {
-    stream: StreamId,
-    /// How it has ended since, unless the core remembers that.
-    end: Option<Box<End>>,
 }
 
 pub(crate) enum Phase {
@@ -91,7 +100,7 @@ impl Shared {
             router,
             notify: Notify::default(),
             peer: OnceLock::new(),
-            inbox: Mutex::new(VecDeque::new()),
+            inbox: Mutex::default(),
             under_way: AtomicUsize::new(0),
             held_up: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -100,8 +109,11 @@ impl Shared {
                 streams: StreamTable::default(),
                 waiting: VecDeque::new(),
                 openers: Openers::default(),
-                handed: Vec::new(),
-                unwanted: VecDeque::new(),
+                handed: BTreeMap::new(),
+                handed_ended: 0,
+                unwanted: BTreeMap::new(),
+                handled: 0,
+                woken_at: 0,
                 reading_paused: false,
                 wakes_at: Instant::FAR_FUTURE,
             }),
@@ -110,12 +122,14 @@ impl Shared {
 
     /// Puts a message from the swarm into the inbox. Notify the driver once the swarm is unlocked.
     pub(crate) fn deliver(&self, message: ToConnection) {
-        lock(&self.inbox).push_back(message);
+        let mut inbox = lock(&self.inbox);
+        inbox.delivered = inbox.delivered.saturating_add(1);
+        inbox.messages.push_back(message);
     }
 
     /// Takes the inbox; it costs nothing while empty.
     pub(crate) fn take_inbox(&self) -> VecDeque<ToConnection> {
-        core::mem::take(&mut *lock(&self.inbox))
+        core::mem::take(&mut lock(&self.inbox).messages)
     }
 
     /// Whether more than `count` further messages may be sent on their way to the swarm.
@@ -153,18 +167,21 @@ impl Shared {
         result
     }
 
-    /// Ready when a protocol has handed over `stream`, or the connection is closed.
+    /// Ready when a protocol has handed over `stream`, or it is not to be had: the connection is closed, or there was no room
+    /// for it. `due` is for this alone, and none at first.
+    ///
+    /// Whoever knows the stream's name was told after the connection was: what the swarm has said so far decides.
     pub(crate) fn poll_handed_over(
         self: &Arc<Self>,
         cx: &Context<'_>,
         stream: StreamId,
         protocol: &ProtocolName,
+        due: &mut Option<u64>,
     ) -> Poll<Result<Stream, OpenStreamError>> {
         let mut state = lock(&self.state);
-        if let Some(place) = state.place_of(stream)
-            && let Some(peer) = self.peer.get().cloned()
+        if let Some(peer) = self.peer.get().cloned()
+            && let Some(end) = state.take_handed(stream)
         {
-            let end = state.handed.remove(place).end;
             state.streams.insert(stream, true);
             if let Some(entry) = state.streams.get_mut(stream) {
                 entry.end = end;
@@ -180,8 +197,21 @@ impl Shared {
         if let Phase::Closed(error) = &state.phase {
             return Poll::Ready(Err(OpenStreamError::Connection(error.clone())));
         }
+        let due = *due.get_or_insert_with(|| lock(&self.inbox).delivered);
+        if state.handled >= due {
+            let error = StreamError::Reset(code::RESOURCE_LIMIT_EXCEEDED);
+            return Poll::Ready(Err(OpenStreamError::Stream(error)));
+        }
         state.wait(cx);
         Poll::Pending
+    }
+
+    /// Nobody will take a stream up: it is reset, now or when it is handed over.
+    pub(crate) fn discard(&self, stream: StreamId) {
+        self.with(|state| {
+            let due = lock(&self.inbox).delivered;
+            state.discard(stream, due);
+        });
     }
 
     /// Ready when the connection is established, or will never be.
@@ -219,43 +249,67 @@ impl State {
         if let Some(entry) = self.streams.get_mut(stream) {
             entry.end = Some(Box::new(end));
             wakers.extend(entry.read.take().into_iter().chain(entry.write.take()));
-        } else if let Some(place) = self.place_of(stream)
-            && let Some(handed) = self.handed.get_mut(place)
-        {
-            handed.end = Some(Box::new(end));
+        } else if self.handed.contains_key(&stream) {
+            self.handed_over_ended(stream, end);
         }
     }
 
-    /// Where among those that nobody has taken up a stream is.
-    fn place_of(&self, stream: StreamId) -> Option<usize> {
-        self.handed
-            .iter()
-            .position(|handed| handed.stream == stream)
-    }
-
-    /// Keeps a stream until somebody takes it up; resets it if nobody takes up any.
-    pub(crate) fn handed_over(&mut self, stream: StreamId) {
-        if let Some(place) = self.unwanted.iter().position(|other| *other == stream) {
-            self.unwanted.remove(place);
-            self.reset(stream, code::NO_ERROR);
-        } else if self.handed.len() < MAX_HANDED {
-            self.handed.push(Handed { stream, end: None });
-        } else {
+    /// The stream's last word comes before anybody has taken it up.
+    fn handed_over_ended(&mut self, stream: StreamId, end: End) {
+        if self.handed_ended >= MAX_HANDED_OVER_ENDED {
+            // One that has failed is still there, and counted.
+            self.handed.remove(&stream);
             self.reset(stream, code::RESOURCE_LIMIT_EXCEEDED);
+        } else if let Some(kept) = self.handed.get_mut(&stream)
+            && kept.replace(Box::new(end)).is_none()
+        {
+            self.handed_ended = self.handed_ended.saturating_add(1);
         }
     }
 
-    /// Nobody will take a stream up: it is reset, now or when it is handed over.
-    pub(crate) fn discard(&mut self, stream: StreamId) {
-        if let Some(place) = self.place_of(stream) {
-            self.handed.remove(place);
+    /// Gives out a stream that was handed over.
+    fn take_handed(&mut self, stream: StreamId) -> Option<Option<Box<End>>> {
+        let end = self.handed.remove(&stream)?;
+        if end.is_some() {
+            self.handed_ended = self.handed_ended.saturating_sub(1);
+        }
+        Some(end)
+    }
+
+    /// Keeps a stream until somebody takes it up; resets it if nobody wants it.
+    pub(crate) fn handed_over(&mut self, stream: StreamId) {
+        if self.unwanted.remove(&stream).is_some() {
             self.reset(stream, code::NO_ERROR);
-        } else if !matches!(self.phase, Phase::Closed(_)) {
-            // A few at most are on their way; others have ended on it, and their names are of no use.
-            if self.unwanted.len() >= MAX_HANDED {
-                self.unwanted.pop_front();
-            }
-            self.unwanted.push_back(stream);
+        } else {
+            self.handed.insert(stream, None);
+        }
+    }
+
+    /// Takes in messages of the swarm. What comes of them is to be handed out before the state is unlocked.
+    pub(crate) fn handle_messages(&mut self, now: Instant, messages: VecDeque<ToConnection>) {
+        for message in messages {
+            self.handled = self.handled.saturating_add(1);
+            self.connection.handle_message(now, message);
+        }
+    }
+
+    /// What the swarm said was handled, and what came of it handed out.
+    pub(crate) fn messages_handled(&mut self, wakers: &mut Vec<Waker>) {
+        let handled = self.handled;
+        if core::mem::replace(&mut self.woken_at, handled) == handled {
+            return;
+        }
+        self.unwanted.retain(|_, due| *due > handled);
+        wakers.extend(self.waiting.drain(..));
+    }
+
+    /// See [`Shared::discard`]; the messages up to `due` decide.
+    fn discard(&mut self, stream: StreamId, due: u64) {
+        if self.take_handed(stream).is_some() {
+            self.reset(stream, code::NO_ERROR);
+        } else if self.handled < due && !matches!(self.phase, Phase::Closed(_)) {
+            // Bounded: by what is in the inbox.
+            self.unwanted.insert(stream, due);
         }
     }
 

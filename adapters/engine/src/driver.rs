@@ -230,9 +230,7 @@ impl<R: Runtime> Driver<R> {
         }
         let shared = self.shared.clone();
         let mut state = lock(&shared.state);
-        for message in messages {
-            state.connection.handle_message(now, message);
-        }
+        state.handle_messages(now, messages);
         self.drain(&mut state);
         true
     }
@@ -252,9 +250,7 @@ impl<R: Runtime> Driver<R> {
     }
 
     fn take_messages(&self, now: Instant, state: &mut State) {
-        for message in self.shared.take_inbox() {
-            state.connection.handle_message(now, message);
-        }
+        state.handle_messages(now, self.shared.take_inbox());
     }
 
     /// Reads until pending, out of room, or over budget.
@@ -413,6 +409,7 @@ impl<R: Runtime> Driver<R> {
         while let Some(event) = state.connection.poll_event() {
             self.handle_event(event, state);
         }
+        state.messages_handled(&mut self.found.wakers);
         // The swarm wakes this task when it has taken some of those that are under way.
         while self.has_room(state)
             && let Some(message) = state.connection.poll_message()

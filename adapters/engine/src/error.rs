@@ -25,7 +25,7 @@ pub enum OpenStreamError {
     Open(OpenError),
     /// The connection had no room for one more stream, for as long as negotiating one may take.
     TimedOut,
-    /// The stream failed before the peer agreed.
+    /// The stream failed before the peer agreed, or before it was taken up.
     Stream(StreamError),
     /// The host has shut down.
     HostClosed,

@@ -313,7 +313,7 @@ where
     /// Takes up a stream that a protocol has handed over to the host. `protocol` is what [`Stream::protocol`] will say.
     ///
     /// # Errors
-    /// If the connection ends before the stream arrives.
+    /// If the connection has ended, or no such stream was handed over and is still to be had.
     pub async fn take_stream(
         &self,
         connection: ConnectionId,
@@ -325,7 +325,8 @@ where
             .router
             .connection(connection)
             .ok_or(OpenStreamError::NotConnected)?;
-        poll_fn(|cx| shared.poll_handed_over(cx, stream, &protocol)).await
+        let mut due = None;
+        poll_fn(|cx| shared.poll_handed_over(cx, stream, &protocol, &mut due)).await
     }
 
     /// Accepts streams that peers open under `name`, and keeps up to `capacity` until they are taken; one more is reset,

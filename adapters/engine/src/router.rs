@@ -143,7 +143,7 @@ impl Router {
     /// Nobody will take up a stream that a protocol gave to the host. No connection is locked.
     pub(crate) fn discard(&self, stream: StreamRef) {
         if let Some(shared) = self.connection(stream.connection) {
-            shared.with(|state| state.discard(stream.stream));
+            shared.discard(stream.stream);
         }
     }
 

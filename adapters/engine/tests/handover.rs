@@ -164,6 +164,9 @@ fn run(seed: u64, kind: StreamKind, moment: Moment) {
                     while let Some(bytes) = taken.read_bytes(10_000).await.unwrap() {
                         rest.extend_from_slice(&bytes);
                     }
+                    // What is not to be had is not waited for, although the connection lives.
+                    let again = server.take_stream(stream.connection, stream.stream, NAME);
+                    assert!(again.await.is_err());
                 }
                 let handled = server.with(|taker, _| core::mem::take(&mut taker.handled));
                 let had = on_the_wire(kind, handled.iter().map(|bytes| &bytes[..]));

@@ -37,13 +37,15 @@ struct Arriving {
     /// What came before, and was seen by the protocol.
     first: Bytes,
     arrived: bool,
+    /// See [`Shared::poll_handed_over`].
+    due: Option<u64>,
 }
 
 impl Arriving {
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Stream, OpenStreamError>> {
-        let arrived = self
-            .shared
-            .poll_handed_over(cx, self.stream.stream, &self.protocol);
+        let arrived =
+            self.shared
+                .poll_handed_over(cx, self.stream.stream, &self.protocol, &mut self.due);
         arrived.map_ok(|stream| {
             self.arrived = true;
             stream.with_first(core::mem::take(&mut self.first))
@@ -54,7 +56,7 @@ impl Arriving {
 impl Drop for Arriving {
     fn drop(&mut self) {
         if !self.arrived {
-            self.shared.with(|state| state.discard(self.stream.stream));
+            self.shared.discard(self.stream.stream);
         }
     }
 }
@@ -75,6 +77,7 @@ pub(super) async fn take(
         protocol,
         first,
         arrived: false,
+        due: None,
     };
     poll_fn(|cx| arriving.poll(cx)).await
 }
@@ -186,7 +189,7 @@ impl<P: Protocol, C: Codec> IncomingBodies<P, C> {
                 self.arriving = None;
                 match arrived {
                     Ok(stream) => return Poll::Ready(Some((peer, stream))),
-                    // Its connection has ended meanwhile.
+                    // Its connection has ended meanwhile, or had no room for it.
                     Err(_) => continue,
                 }
             }
@@ -208,6 +211,7 @@ impl<P: Protocol, C: Codec> IncomingBodies<P, C> {
                     protocol,
                     first: Bytes::new(),
                     arrived: false,
+                    due: None,
                 };
                 (peer, arriving)
             });

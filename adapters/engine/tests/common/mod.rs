@@ -1,6 +1,8 @@
 //! What the tests of hosts share.
 #![allow(dead_code, reason = "each test program uses a part")]
 
+pub(crate) mod sites;
+
 use bytes::Bytes;
 use core::{
     future::Future,
