@@ -471,6 +471,35 @@ const FURTHER: &[(&str, &[Test])] = &[
             "sizes_are_bounded_in_every_way_to_build",
         )],
     ),
+    (
+        "protocol::request_response::throttled: requests beyond the credit",
+        &[
+            Beside(
+                BUDGETS,
+                "one_more_than_was_granted_is_refused_and_the_rest_served",
+            ),
+            Beside(BUDGETS, "a_flood_of_credits_costs_places_and_nothing_else"),
+            Beside(
+                BUDGET_DEFECTS,
+                "defect_6_reconnecting_does_not_beat_the_limit",
+            ),
+            Beside(BUDGET_DEFECTS, "defect_6_giving_up_does_not_beat_the_limit"),
+        ],
+    ),
+    (
+        "protocol::request_response::throttled::MAX_REMEMBERED_PEERS",
+        &[Beside(
+            BUDGET_BOOKS,
+            "so_many_peers_are_remembered_and_the_connected_ones_always",
+        )],
+    ),
+    (
+        "protocol::request_response::throttled::MAX_HEADER_LEN",
+        &[Beside(
+            BUDGET_HEADER,
+            "long_headers_are_read_up_to_the_limit",
+        )],
+    ),
 ];
 
 /// The limits of SECURITY.md, and tests that see them kept.
@@ -554,35 +583,6 @@ const LIMITS: &[(&str, &[Test])] = &[
                 "opens_beyond_the_limit_are_refused_and_told_when_there_is_room",
             ),
         ],
-    ),
-    (
-        "requests of a peer that were granted, under budgets",
-        &[
-            Beside(
-                BUDGETS,
-                "one_more_than_was_granted_is_refused_and_the_rest_served",
-            ),
-            Beside(BUDGETS, "a_flood_of_credits_costs_places_and_nothing_else"),
-            Beside(
-                BUDGET_DEFECTS,
-                "defect_6_reconnecting_does_not_beat_the_limit",
-            ),
-            Beside(BUDGET_DEFECTS, "defect_6_giving_up_does_not_beat_the_limit"),
-        ],
-    ),
-    (
-        "peers whose budgets are remembered",
-        &[Beside(
-            BUDGET_BOOKS,
-            "so_many_peers_are_remembered_and_the_connected_ones_always",
-        )],
-    ),
-    (
-        "the header of a body under budgets",
-        &[Beside(
-            BUDGET_HEADER,
-            "long_headers_are_read_up_to_the_limit",
-        )],
     ),
     (
         "a connection without use",
