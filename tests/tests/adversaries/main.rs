@@ -11,6 +11,8 @@ mod liveness;
 mod muxer;
 mod negotiation;
 mod records;
+mod request_limits;
+mod requests;
 mod security;
 mod table;
 

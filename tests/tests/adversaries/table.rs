@@ -1,10 +1,11 @@
 //! Which test answers which attack, and which limit.
 
+use crate::request_limits::REQUEST_LIMITS;
 use Test::{Beside, Here};
 use std::path::{Path, PathBuf};
 
 /// Where a test is.
-enum Test {
+pub(crate) enum Test {
     /// In this set: module and name.
     Here(&'static str, &'static str),
     /// Beside the code: file and name.
@@ -471,35 +472,6 @@ const FURTHER: &[(&str, &[Test])] = &[
             "sizes_are_bounded_in_every_way_to_build",
         )],
     ),
-    (
-        "protocol::request_response::throttled: requests beyond the credit",
-        &[
-            Beside(
-                BUDGETS,
-                "one_more_than_was_granted_is_refused_and_the_rest_served",
-            ),
-            Beside(BUDGETS, "a_flood_of_credits_costs_places_and_nothing_else"),
-            Beside(
-                BUDGET_DEFECTS,
-                "defect_6_reconnecting_does_not_beat_the_limit",
-            ),
-            Beside(BUDGET_DEFECTS, "defect_6_giving_up_does_not_beat_the_limit"),
-        ],
-    ),
-    (
-        "protocol::request_response::throttled::MAX_REMEMBERED_PEERS",
-        &[Beside(
-            BUDGET_BOOKS,
-            "so_many_peers_are_remembered_and_the_connected_ones_always",
-        )],
-    ),
-    (
-        "protocol::request_response::throttled::MAX_HEADER_LEN",
-        &[Beside(
-            BUDGET_HEADER,
-            "long_headers_are_read_up_to_the_limit",
-        )],
-    ),
 ];
 
 /// The limits of SECURITY.md, and tests that see them kept.
@@ -683,10 +655,6 @@ const LIMITS: &[(&str, &[Test])] = &[
 ];
 
 const ADMISSION: &str = "core/src/swarm/tests/admission.rs";
-const BUDGETS: &str = "core/src/protocol/request_response/throttled/tests/hostile.rs";
-const BUDGET_BOOKS: &str = "core/src/protocol/request_response/throttled/tests/ledger.rs";
-const BUDGET_DEFECTS: &str = "core/src/protocol/request_response/throttled/tests/defects.rs";
-const BUDGET_HEADER: &str = "core/src/protocol/request_response/throttled/tests/header.rs";
 const CIPHER: &str = "core/src/security/cipher_tests.rs";
 const CONNECTION: &str = "tests/tests/connection/main.rs";
 const CONNECTION_LIMITS: &str = "tests/tests/connection/limits.rs";
@@ -750,10 +718,11 @@ fn every_attack_has_a_test_that_exists() {
 #[test]
 fn every_test_of_the_set_answers_an_attack_or_a_limit() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/adversaries");
+    let further = FURTHER.iter().chain(REQUEST_LIMITS);
     let listed: Vec<&str> = ATTACKS
         .iter()
         .flat_map(|(_, _, tests)| *tests)
-        .chain(LIMITS.iter().chain(FURTHER).flat_map(|(_, tests)| *tests))
+        .chain(LIMITS.iter().chain(further).flat_map(|(_, tests)| *tests))
         .map(|test| test.place().1)
         .collect();
     let mut found = 0;
@@ -790,7 +759,7 @@ fn every_limit_has_a_test_that_exists() {
         count += 1;
     }
     assert_eq!(count, LIMITS.len(), "a limit that is none");
-    for (limit, tests) in FURTHER {
+    for (limit, tests) in FURTHER.iter().chain(REQUEST_LIMITS) {
         for test in *tests {
             assert!(test.exists(), "{limit}: there is no {}", test.text());
         }

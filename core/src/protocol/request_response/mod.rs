@@ -52,12 +52,62 @@
 //!
 //! # Differences from rust-libp2p
 //!
-//! - One deadline for the whole life of a request, in place of one for each part of it.
-//! - Separate limits for the two directions; a full one queues or refuses with a reason, and nothing is lost silently.
+//! - One deadline for the whole life of a request, in place of one for each part of it. A connection has its own for
+//!   [negotiating](crate::connection::Config::negotiation_timeout) a stream, 10 s: a longer
+//!   [time](RequestOptions::timeout) for a request does not extend that.
+//! - Separate limits for the two directions, 64 each, where there is one of 100 for both together; a full one queues or
+//!   refuses with a reason, and nothing is lost silently.
+//! - A request of a peer beyond the limit is reset with
+//!   [a code](crate::connection::code::RESOURCE_LIMIT_EXCEEDED), not dropped.
 //! - The queue for a peer that is being dialed is bounded; the requests in it fail when the last dial for them has.
-//! - Too large is an error of its own, for writing too.
+//! - Which connection: see above; there, by turns (`request_id % connections`).
+//! - Too large is an error of its own, for writing too. A response may have 4 MiB; 10 MiB with the `config` of `cbor` and
+//!   `json`, as there.
+//! - An empty body is an answer to a codec that can read one, as [`BytesCodec`] does: with such a codec a peer that drops a
+//!   request looks as if it had answered with nothing. One that cannot read it makes it
+//!   [`ResponseOmitted`](OutboundFailure::ResponseOmitted); there, an `UnexpectedEof` of the codec.
 //! - A peer that gives up a request is noticed at once, not when the response is written.
 //! - One dial for all requests that wait for a peer.
+//! - A codec turns values into bytes and back; it neither reads nor writes.
+//! - One-way protocols are a [setting](Config::one_way), not a codec that does nothing.
+//!
+//! # Names in rust-libp2p
+//!
+//! In brackets, names of the versions 0.3 to 0.6.
+//!
+//! | there | here |
+//! |---|---|
+//! | `Behaviour` \[`RequestResponse`\] | [`RequestResponse`], [`Behaviour`] |
+//! | `cbor::Behaviour`, `json::Behaviour` | the same, with the features `cbor` and `json` |
+//! | `Codec` \[`RequestResponseCodec`\]: `read_request`, `read_response`, `write_request`, `write_response` | [`Codec`], [`RequestResponseCodec`]: [`decode_request`](Codec::decode_request), [`decode_response`](Codec::decode_response), [`encode_request`](Codec::encode_request), [`encode_response`](Codec::encode_response) |
+//! | `Codec::Protocol` \[`ProtocolName`\] | [`ProtocolName`] |
+//! | `ProtocolSupport::{Inbound, Outbound, Full}` | the same, [`ProtocolSupport`] |
+//! | `Config` \[`RequestResponseConfig`\] | [`Config`], [`RequestResponseConfig`] |
+//! | `with_request_timeout` \[`set_request_timeout`\] | [`with_request_timeout`](Config::with_request_timeout); for one request [`RequestOptions::timeout`] |
+//! | `with_max_concurrent_streams` | [`with_max_concurrent_streams`](Config::with_max_concurrent_streams): so many for each direction |
+//! | \[`set_connection_keep_alive`\] | the connection's [`idle_timeout`](crate::connection::Config::idle_timeout): requests under way keep it open, and nothing else of this protocol |
+//! | `set_request_size_maximum`, `set_response_size_maximum` of the `cbor` and `json` codecs | [`with_max_request_len`](Config::with_max_request_len), [`with_max_response_len`](Config::with_max_response_len), for every codec |
+//! | `OutboundRequestId`, `InboundRequestId` \[`RequestId`\] | [`OutboundRequestId`], [`InboundRequestId`] |
+//! | `ResponseChannel`: `is_open` | the same, [`ResponseChannel`] |
+//! | `Message::{Request, Response}` \[`RequestResponseMessage`\] | [`Message`], [`RequestResponseMessage`] |
+//! | `Event::{Message, OutboundFailure, InboundFailure, ResponseSent}` \[`RequestResponseEvent`\] | [`Event`], [`RequestResponseEvent`] |
+//! | `connection_id` of an event | `connection` |
+//! | `new`, `with_codec` | [`new`](RequestResponse::new), [`with_codec`](RequestResponse::with_codec) |
+//! | `send_request(&peer, request)` | [`send_request`](RequestResponse::send_request), which may refuse |
+//! | `send_request_with_addresses` | [`send_request_with_addresses`](RequestResponse::send_request_with_addresses) |
+//! | `send_response` | [`send_response`](RequestResponse::send_response); the response comes back in [`SendResponseError`] |
+//! | `add_address`, `remove_address` | the address book: [`Swarm::add_address`](crate::swarm::Swarm::add_address), [`Swarm::remove_address`](crate::swarm::Swarm::remove_address), [`Context::add_address`] |
+//! | `is_connected` | [`is_connected`](RequestResponse::is_connected) |
+//! | `is_pending_outbound`, `is_pending_inbound` | [`is_pending_outbound`](RequestResponse::is_pending_outbound), [`is_pending_inbound`](RequestResponse::is_pending_inbound) |
+//! | `OutboundFailure::DialFailure` | [`DialFailure`](OutboundFailure::DialFailure), with its cause; before any dial is made, [`Refusal::Dial`] |
+//! | `OutboundFailure::{Timeout, ConnectionClosed, UnsupportedProtocols}` | [`Timeout`](OutboundFailure::Timeout) with its [`Stage`], [`ConnectionClosed`](OutboundFailure::ConnectionClosed) with its cause, [`UnsupportedProtocols`](OutboundFailure::UnsupportedProtocols) |
+//! | `OutboundFailure::Io` | [`Stream`](OutboundFailure::Stream), [`ResponseOmitted`](OutboundFailure::ResponseOmitted), [`ResponseTooLarge`](OutboundFailure::ResponseTooLarge), [`Decode`](OutboundFailure::Decode), [`Encode`](OutboundFailure::Encode); at the limit of streams a request waits |
+//! | `InboundFailure::{Timeout, ConnectionClosed, ResponseOmission}` | [`Timeout`](InboundFailure::Timeout), [`ConnectionClosed`](InboundFailure::ConnectionClosed), [`ResponseOmission`](InboundFailure::ResponseOmission) |
+//! | `InboundFailure::Io` | [`Stream`](InboundFailure::Stream), [`UnexpectedData`](InboundFailure::UnexpectedData) |
+//! | `InboundFailure::UnsupportedProtocols` | none: it never arises there either |
+//! | \[`Throttled`, `RequestResponse::throttled`\] | [`Throttled`], [`RequestResponseThrottled`], [`RequestResponse::throttled`] |
+//! | \[`Throttled`: `set_receive_limit`, `override_receive_limit`, `remove_override`, `can_send`\] | the same, [`Throttled`] |
+//! | \[`throttled::Event::{Event, TooManyInboundRequests, ResumeSending}`\] | the same, [`ThrottledEvent`] |
 //!
 //! # Example
 //!
@@ -102,6 +152,8 @@ pub mod throttled;
 mod values;
 
 pub use channel::ResponseChannel;
+/// The name rust-libp2p used up to 0.23.
+pub use codec::Codec as RequestResponseCodec;
 pub use codec::{BytesCodec, Codec, CodecError, OneWayBytesCodec};
 pub use config::{Config, Framing, ProtocolSupport};
 pub use error::{
@@ -136,6 +188,15 @@ use peers::{Link, Peer};
 
 /// The name rust-libp2p uses.
 pub type Behaviour<C> = RequestResponse<C>;
+
+/// The name rust-libp2p used up to 0.23.
+pub type RequestResponseConfig = Config;
+
+/// The name rust-libp2p used up to 0.23.
+pub type RequestResponseEvent<Q, R> = Event<Q, R>;
+
+/// The name rust-libp2p used up to 0.23.
+pub type RequestResponseMessage<Q, R> = Message<Q, R>;
 
 /// The name that says whose it is.
 pub type RequestResponseThrottled<C> = Throttled<C>;

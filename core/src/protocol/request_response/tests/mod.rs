@@ -2,6 +2,7 @@
 
 mod inbound;
 mod outbound;
+mod regressions;
 mod schedules;
 mod service;
 

@@ -291,7 +291,7 @@ fn as_long_as_one_dial_is_left_requests_wait() {
     assert_eq!(texting.bench.exchanges().len(), 2);
 }
 
-/// Regression: rust-libp2p 4773, 4870, 4898: requests given to a connection that another behaviour denies are lost.
+/// Regression: rust-libp2p 4773, 4870, 4898, and PR 6601: requests given to a connection that another behaviour denies are lost.
 #[test]
 fn requests_wait_until_a_connection_is_established() {
     let mut texting = Texting::new(Config::default());
