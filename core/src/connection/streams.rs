@@ -649,24 +649,13 @@ impl Connection {
             return;
         };
         let code = stream.reset_code().unwrap_or_default();
-        // Data sent along with the proposal may make the peer reset the stream at once, with its refusal unsent.
-        let refused = code == code::PROTOCOL_NEGOTIATION_FAILED
-            && stream.is_outbound()
-            && stream.extra.is_negotiating();
         if let StreamOwner::Protocol(_) = stream.extra.owner
             && !stream.extra.is_negotiating()
         {
             // What arrived before the reset is delivered first, as far as it can be at once.
             self.deliver(place);
         }
-        self.stream_failed(
-            place,
-            if refused {
-                StreamError::UnsupportedProtocol
-            } else {
-                StreamError::ResetByPeer(code)
-            },
-        );
+        self.stream_failed(place, StreamError::ResetByPeer(code));
     }
 
     /// Streams whose time is up.
