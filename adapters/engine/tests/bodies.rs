@@ -23,10 +23,6 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-fn pattern(length: usize) -> Bytes {
-    (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
-}
-
 async fn write_all(stream: &mut Stream, mut data: Bytes, piece: usize) {
     while !data.is_empty() {
         let mut piece = data.split_to(piece.min(data.len()));
