@@ -123,7 +123,7 @@ impl<E> Slot<E> {
 impl<P, F> Tap<P::Event> for OperationTap<P, F>
 where
     P: Protocol,
-    F: Operating,
+    F: Operating + 'static,
     F::Event: Send,
 {
     fn event(&self, event: P::Event, settled: &mut Settled) -> Option<P::Event> {
@@ -141,7 +141,10 @@ where
         settled.wake_later(slot.waker.take());
         let gone = slot.push(event, last);
         drop(table);
-        settled.discard(gone.as_ref().and_then(F::handed_over));
+        if let Some(gone) = gone {
+            settled.discard(F::handed_over(&gone));
+            settled.drop_later(gone);
+        }
         None
     }
 

@@ -62,11 +62,18 @@ pub(crate) struct Settled {
     wakers: Vec<Waker>,
     /// Streams that protocols gave to the host and nobody will take up.
     discarded: Vec<StreamRef>,
+    /// What nobody gets. It is of the application's types, which may do anything as they are dropped.
+    dropped: Vec<Box<dyn Dropped>>,
     /// The swarm's driver has something to do.
     driver: bool,
     /// The connection whose driver this is was told something: no need to wake it, but it must look into its inbox.
     pub(crate) answered: bool,
 }
+
+/// Anything that can be dropped wherever that may be.
+trait Dropped: Send {}
+
+impl<T: Send> Dropped for T {}
 
 /// What is kept of the lists of [`Settled`] for the next time.
 const KEPT: usize = 16;
@@ -87,6 +94,11 @@ impl Settled {
         self.discarded.extend(stream);
     }
 
+    /// Drops a value once the swarm is unlocked.
+    pub(crate) fn drop_later(&mut self, value: impl Send + 'static) {
+        self.dropped.push(Box::new(value));
+    }
+
     /// Wakes everybody but the swarm's driver; whether there were tasks of the application among them. The swarm is
     /// unlocked.
     pub(crate) fn wake_others(&mut self, router: &Router) -> bool {
@@ -98,6 +110,7 @@ impl Settled {
             .for_each(|shared| shared.notify.notify());
         let woke = !self.wakers.is_empty();
         self.wakers.drain(..).for_each(Waker::wake);
+        drop(core::mem::take(&mut self.dropped));
         self.told.shrink_to(KEPT);
         self.wakers.shrink_to(KEPT);
         woke

@@ -23,10 +23,6 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-fn pattern(length: usize) -> Bytes {
-    (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
-}
-
 async fn write_all(stream: &mut Stream, mut data: Bytes, piece: usize) {
     while !data.is_empty() {
         let mut piece = data.split_to(piece.min(data.len()));
@@ -147,6 +143,62 @@ fn bodies_that_are_over_at_once_are_read_as_they_ended() {
                 }
             }
             assert!(runtime.now() - began < SECOND);
+        });
+    }
+}
+
+/// The same for very many at once.
+///
+/// Fails if the connection forgets how a stream ended before the swarm has heard of it.
+#[test]
+fn very_many_bodies_that_are_over_at_once_are_read_as_they_ended() {
+    for seed in 0..6 {
+        run(seed, async |runtime| {
+            let config = Config::default().with_max_concurrent_streams(250);
+            let (server, client) = sites(&runtime, config).await;
+            let mut incoming = server.requests.incoming(256);
+            let ended = Arc::new(AtomicUsize::new(0));
+            // Twice, so that what is remembered is forgotten in between.
+            for _ in 0..2 {
+                ended.store(0, Ordering::Relaxed);
+                for number in 0..200 {
+                    let (requests, peer) = (client.requests.clone(), server.peer());
+                    let ended = ended.clone();
+                    runtime.spawn(async move {
+                        let reset = number % 3 == 0;
+                        let question = if reset { "reset" } else { "finish" };
+                        let question = Bytes::from_static(question.as_bytes());
+                        let body = requests.request_streamed(peer, question, RequestOptions::new());
+                        let end = match body.await {
+                            Ok(mut body) => body.read_bytes(100).await,
+                            Err(RequestError::Failed(OutboundFailure::Stream(error))) => Err(error),
+                            Err(error) => panic!("{error:?}"),
+                        };
+                        let expected = if reset {
+                            Err(StreamError::ResetByPeer(7))
+                        } else {
+                            Ok(None)
+                        };
+                        assert_eq!(end, expected, "{number}");
+                        ended.fetch_add(1, Ordering::Relaxed);
+                    });
+                }
+                let mut bodies = Vec::new();
+                for _ in 0..200 {
+                    let asked = incoming.next().await.unwrap();
+                    let reset = asked.request == "reset";
+                    bodies.push((reset, asked.responder.stream().await.unwrap()));
+                }
+                for (reset, mut body) in bodies {
+                    if reset {
+                        body.reset(7);
+                    } else {
+                        body.finish().unwrap();
+                    }
+                }
+                runtime.sleep(SECOND).await;
+                assert_eq!(ended.load(Ordering::Relaxed), 200);
+            }
         });
     }
 }

@@ -21,7 +21,7 @@ use drywire::{
     time::Instant,
     wire::varint,
 };
-use drywire_engine::Host;
+use drywire_engine::{Host, Runtime};
 
 const NAME: ProtocolName = ProtocolName::from_static("/taken/1.0.0");
 const MAX: u32 = 100_000;
@@ -166,7 +166,8 @@ fn run(seed: u64, kind: StreamKind, moment: Moment) {
                     }
                     // What is not to be had is not waited for, although the connection lives.
                     let again = server.take_stream(stream.connection, stream.stream, NAME);
-                    assert!(again.await.is_err());
+                    let now = runtime.now();
+                    assert!(again.await.is_err() && runtime.now() == now);
                 }
                 let handled = server.with(|taker, _| core::mem::take(&mut taker.handled));
                 let had = on_the_wire(kind, handled.iter().map(|bytes| &bytes[..]));

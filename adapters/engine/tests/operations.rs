@@ -263,3 +263,62 @@ fn operations_end_with_their_host() {
         });
     }
 }
+
+/// Says three things at once.
+struct Talker;
+
+/// Looks at its host when it is dropped.
+#[derive(Debug)]
+struct Word(Host<Talker>);
+
+impl Drop for Word {
+    fn drop(&mut self) {
+        self.0.with(|_, _| ());
+    }
+}
+
+impl Protocol for Talker {
+    type Event = Word;
+
+    fn start(&mut self, _: &mut Context<'_, Word>) {}
+
+    fn handle(&mut self, _: Slot, _: Input<'_>, _: &mut Context<'_, Word>) {}
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}
+
+impl Operating for Talker {
+    type Id = u64;
+
+    fn operation(_: &Word) -> Option<(u64, bool)> {
+        Some((1, false))
+    }
+
+    fn give_up(&mut self, _: u64, _: &mut Context<'_, Word>) {}
+}
+
+/// An event that nobody gets is the application's, and is dropped where it may do anything.
+///
+/// Hangs if it is dropped while the swarm is locked.
+#[test]
+fn events_that_nobody_gets_are_dropped_outside_the_lock() {
+    let (mut world, runtime) = world_with(1, Link::default(), false);
+    world
+        .block_on(async {
+            let host = Host::builder(runtime, Talker).start().unwrap();
+            let operations = host.operations(Part::whole());
+            let mut talk = operations
+                .begin(1, |_: &mut Talker, cx| {
+                    for _ in 0..3 {
+                        cx.emit(Word(host.clone()));
+                    }
+                    Ok::<_, ()>(1)
+                })
+                .unwrap();
+            assert_eq!(talk.dropped(), 2);
+            drop(talk.next().await.unwrap());
+        })
+        .unwrap();
+}

@@ -12,19 +12,17 @@
 mod common;
 
 use bytes::Bytes;
-use common::{Task, both, give_up_after, sites::*, together};
+use common::{Task, both, sites::*, together, world_with};
+use core::time::Duration;
 use drywire::{
-    identity::PeerId,
-    multiaddr::Multiaddr,
-    multistream::ProtocolName,
     protocol::request_response::{
-        self, Codec, CodecError, Config, EncodeError, Message, OneWayBytesCodec, OutboundFailure,
-        ProtocolSupport, RequestOptions, RequestResponse,
+        self, Config, EncodeError, Message, OneWayBytesCodec, OutboundFailure, ProtocolSupport,
+        Refusal, RequestOptions, RequestResponse,
     },
     swarm::{DialOptions, Event, Part},
 };
 use drywire_engine::{Host, IncomingRequests, RequestError, RespondError, Runtime};
-use drywire_sim::SimRuntime;
+use drywire_sim::{Link, SimRuntime};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},

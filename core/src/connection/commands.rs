@@ -24,8 +24,9 @@ use alloc::borrow::Cow;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-/// Ends of protocols' streams that are remembered, for hand-overs that come too late.
-const ENDED: usize = 8;
+/// Ends of protocols' streams that are remembered until the swarm has heard of them, for hand-overs that come too late. There
+/// is a message on its way for each, and fewer than that are on their way at once; without a swarm nobody hears of any.
+const MAX_ENDS: usize = 1024;
 
 impl Connection {
     /// Takes a message of the swarm.
@@ -100,6 +101,12 @@ impl Connection {
             }
             Message::Consumed { stream } => {
                 self.consumed(stream);
+                self.note_command();
+            }
+            Message::EndsHeard { streams } => {
+                for stream in streams {
+                    self.unheard_ends.remove(&stream);
+                }
                 self.note_command();
             }
             Message::HandOver {
@@ -189,26 +196,23 @@ impl Connection {
     /// The stream ended while word of the hand-over was on its way: the host hears of both.
     fn hand_over_ended(&mut self, stream: StreamId) {
         self.events.push_back(Event::HandedOver { stream });
-        let known = self.last_ends.iter().rev().find(|(id, _)| *id == stream);
-        self.events.push_back(match known {
-            Some((_, StreamEnd::Finished)) => Event::Finished { stream },
-            Some((_, StreamEnd::Failed(error))) => Event::Reset {
-                stream,
-                error: error.clone(),
-            },
-            None => Event::Reset {
-                stream,
-                error: StreamError::Reset(code::NO_ERROR),
-            },
-        });
+        self.events
+            .push_back(match self.unheard_ends.remove(&stream) {
+                Some(StreamEnd::Finished) => Event::Finished { stream },
+                Some(StreamEnd::Failed(error)) => Event::Reset { stream, error },
+                None => Event::Reset {
+                    stream,
+                    error: StreamError::Reset(code::NO_ERROR),
+                },
+            });
     }
 
     /// Tells the swarm that a stream of a protocol is over.
     pub(super) fn tell_ended(&mut self, stream: StreamId, end: StreamEnd) {
-        if self.last_ends.len() >= ENDED {
-            self.last_ends.pop_front();
+        if self.unheard_ends.len() >= MAX_ENDS {
+            self.unheard_ends.pop_first();
         }
-        self.last_ends.push_back((stream, end.clone()));
+        self.unheard_ends.insert(stream, end.clone());
         self.tell_swarm(ToSwarmMessage::Ended { stream, end });
     }
 

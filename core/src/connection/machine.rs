@@ -117,8 +117,8 @@ pub struct Connection {
     pub(super) blocked: BTreeSet<usize>,
     /// Bytes of commands that wait for their stream's protocol to be agreed.
     pub(super) early_bytes: usize,
-    /// How the last streams of protocols ended.
-    pub(super) last_ends: VecDeque<(StreamId, StreamEnd)>,
+    /// How streams of protocols ended, as long as the swarm may not have heard of it.
+    pub(super) unheard_ends: BTreeMap<StreamId, StreamEnd>,
     pub(super) open_wanted: bool,
     pub(super) keep_alive: bool,
     pub(super) host_keep_alive: bool,
@@ -198,7 +198,7 @@ impl Connection {
             foreground: 0,
             blocked: BTreeSet::new(),
             early_bytes: 0,
-            last_ends: VecDeque::new(),
+            unheard_ends: BTreeMap::new(),
             open_wanted: false,
             keep_alive: false,
             host_keep_alive: false,

@@ -6,7 +6,7 @@ use super::{
     table::{InboundTable, Slot, StreamKind},
 };
 use crate::{identity::PeerId, identity::PublicKey, multistream::ProtocolName, resource::Lease};
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use bytes::Bytes;
 use core::time::Duration;
 use smallvec::SmallVec;
@@ -16,6 +16,8 @@ use smallvec::SmallVec;
 pub(crate) const COMMANDS_AT_ONCE: u32 = 64;
 /// Bytes a swarm may have on their way to, or queued in, one connection; reported after a quarter of them.
 pub(crate) const BYTES_AT_ONCE: u64 = 256 * 1024;
+/// A swarm says that it has heard of the ends of streams for so many at once.
+pub(crate) const ENDS_AT_ONCE: usize = 8;
 
 /// A message from a connection to its swarm. Carry it to `Swarm::handle_message`, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,6 +112,7 @@ impl ToConnection {
             ToConnectionMessage::OpenWith { .. } => "OpenWith",
             ToConnectionMessage::SendLast { .. } => "SendLast",
             ToConnectionMessage::ReportSent { .. } => "ReportSent",
+            ToConnectionMessage::EndsHeard { .. } => "EndsHeard",
         }
     }
 }
@@ -257,4 +260,6 @@ pub(crate) enum ToConnectionMessage {
     },
     /// Say `Sent` when the stream's finish has left.
     ReportSent { stream: StreamId },
+    /// The ends of these streams were heard: nothing more is said of them.
+    EndsHeard { streams: Vec<StreamId> },
 }

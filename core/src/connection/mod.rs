@@ -57,7 +57,7 @@ pub use event::Event;
 pub use id::{ConnectionId, StreamId};
 pub use machine::{Connection, Transmit};
 pub(crate) use message::{
-    BYTES_AT_ONCE, COMMANDS_AT_ONCE, SecuredPeer, ToConnectionMessage, ToSwarmMessage,
+    BYTES_AT_ONCE, COMMANDS_AT_ONCE, ENDS_AT_ONCE, SecuredPeer, ToConnectionMessage, ToSwarmMessage,
 };
 pub use message::{StreamEnd, ToConnection, ToSwarm};
 #[cfg(feature = "recording")]

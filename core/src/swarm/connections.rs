@@ -13,6 +13,7 @@ use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    vec::Vec,
 };
 use core::{ops::Bound, time::Duration};
 
@@ -75,6 +76,8 @@ pub(super) struct Entry {
     /// Places reserved in the event queue.
     pub(super) reserved: usize,
     pub(super) streams: BTreeMap<StreamId, StreamState>,
+    /// Streams whose end was heard, which the connection is to be told.
+    pub(super) ends_heard: Vec<StreamId>,
     /// Streams that were refused room, in the order in which they are told of new room.
     pub(super) blocked: BTreeSet<StreamId>,
     /// Protocols that were refused a stream, in the order in which they are told that there is room.
@@ -99,6 +102,7 @@ impl Entry {
             source: None,
             reserved: 0,
             streams: BTreeMap::new(),
+            ends_heard: Vec::new(),
             blocked: BTreeSet::new(),
             openers: BTreeSet::new(),
             opened: 0,

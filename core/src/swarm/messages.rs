@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     connection::{
-        ConnectionId, Direction, Slot, StreamId, StreamOwner, ToConnectionMessage, ToSwarmMessage,
-        code,
+        ConnectionId, Direction, ENDS_AT_ONCE, Slot, StreamId, StreamOwner, ToConnectionMessage,
+        ToSwarmMessage, code,
     },
     multistream::ProtocolName,
     resource::Lease,
@@ -47,6 +47,10 @@ impl State {
                 });
             }
             ToSwarmMessage::Ended { stream, end } => {
+                let known = self.connections.get(id);
+                if !known.is_some_and(|entry| entry.streams.contains_key(&stream)) {
+                    return self.end_heard(id, stream);
+                }
                 self.about_stream(id, stream, |stream, _| {
                     Some(Targeted::Ended { stream, end })
                 });
@@ -211,6 +215,18 @@ impl State {
         });
         if waiting.is_some_and(|waiting| waiting > limit) {
             self.give_up(id);
+        }
+    }
+
+    /// Nothing more will be said of a stream that is over: its connection need not remember how it ended.
+    pub(super) fn end_heard(&mut self, id: ConnectionId, stream: StreamId) {
+        let Some(entry) = self.connections.get_mut(id) else {
+            return;
+        };
+        entry.ends_heard.push(stream);
+        if entry.ends_heard.len() >= ENDS_AT_ONCE {
+            let streams = core::mem::take(&mut entry.ends_heard);
+            self.control(id, ToConnectionMessage::EndsHeard { streams });
         }
     }
 

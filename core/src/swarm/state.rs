@@ -429,6 +429,7 @@ impl State {
                 (Some(entry), Targeted::Ended { .. }) => {
                     let removed = entry.remove_stream(stream.stream).is_some();
                     self.tell_openers(stream.connection);
+                    self.end_heard(stream.connection, stream.stream);
                     removed
                 }
                 (Some(entry), _) => entry.streams.contains_key(&stream.stream),

@@ -157,7 +157,7 @@ where
 impl<P, C> Tap<P::Event> for RequestTap<P, C>
 where
     P: Protocol,
-    C: Codec,
+    C: Codec + 'static,
     C::Request: Send,
     C::Response: Send,
 {
@@ -238,7 +238,9 @@ where
 impl<P, C> RequestTap<P, C>
 where
     P: Protocol,
-    C: Codec,
+    C: Codec + 'static,
+    C::Request: Send,
+    C::Response: Send,
 {
     /// Keeps a request until it is taken; drops it, and counts, if the application has fallen behind; passes it on if the
     /// application takes none.
@@ -272,11 +274,17 @@ where
             table.dropped = table.dropped.saturating_add(1);
             drop(table);
             // Its channel says that there will be no answer.
-            drop(request);
+            settled.drop_later(request);
         }
         None
     }
+}
 
+impl<P, C> RequestTap<P, C>
+where
+    P: Protocol,
+    C: Codec,
+{
     /// Gives up requests that wait.
     fn drop_waiting(&self, waiting: VecDeque<Waiting<C>>) {
         for request in waiting {
@@ -496,10 +504,12 @@ where
                 part.with(set, cx, |machine, cx| machine.stream_response(channel, cx))
             })
         });
+        if stream.is_some() || self.tap.one_way {
+            // The protocol says no more about it.
+            let waker = lock(&self.tap.table).let_go(self.id, true);
+            drop(waker);
+        }
         let stream = stream.ok_or(OpenStreamError::NotConnected)?;
-        // The protocol says no more about it.
-        let waker = lock(&self.tap.table).let_go(self.id, true);
-        drop(waker);
         let protocol = self.protocol.clone();
         bodies::take(&self.inner.router, stream, protocol, Bytes::new()).await
     }

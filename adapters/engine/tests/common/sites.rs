@@ -143,3 +143,7 @@ pub(crate) fn run<F: Future>(seed: u64, test: impl FnOnce(SimRuntime) -> F) -> F
 pub(crate) fn failed(failure: OutboundFailure) -> Result<Bytes, RequestError> {
     Err(RequestError::Failed(failure))
 }
+
+pub(crate) fn pattern(length: usize) -> Bytes {
+    (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
+}
