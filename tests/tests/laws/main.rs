@@ -41,7 +41,7 @@ use drywire_tests::{
 use machines::{
     NegotiatingDialer, NegotiatingListener, NoiseHandshake, NoiseTransport, PlaintextExchange,
 };
-use protocols::Bodies;
+use protocols::{Bodies, Budgeted};
 
 laws! {
     multistream_dialer: "multistream dialer" {
@@ -192,6 +192,17 @@ laws! {
         no_panic: test(swarm::no_panic::<Apart<Bodies>>),
         errors: beside("core/src/protocol/request_response/tests/outbound.rs", "every_end_of_a_stream_has_its_failure"),
         quiet_end: test(swarm::quiet_end::<Apart<Bodies>>),
+    }
+    throttled: "request/response, throttled" {
+        any_order: test(swarm::any_order::<Apart<Budgeted>>),
+        chunking: test(swarm::chunking::<Apart<Budgeted>>),
+        same_seed: test(swarm::same_seed::<Apart<Budgeted>>),
+        deadlines: test(swarm::deadlines::<Apart<Budgeted>>),
+        idle: test(swarm::idle_protocol::<Apart<Budgeted>>),
+        bounded: test(swarm::bounded::<Apart<Budgeted>>),
+        no_panic: test(swarm::no_panic::<Apart<Budgeted>>),
+        errors: empty("its failures are those of request/response; a budget that is used up is one of its refusals"),
+        quiet_end: test(swarm::quiet_end::<Apart<Budgeted>>),
     }
     stream: "stream" {
         any_order: test(swarm::any_order::<Apart<Streams>>),

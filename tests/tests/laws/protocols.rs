@@ -13,7 +13,8 @@ use drywire::{
         identify::{self, Identify},
         ping::{self, Ping},
         request_response::{
-            self, BytesCodec, Message, ProtocolSupport, RequestOptions, RequestResponse,
+            self, BytesCodec, Message, ProtocolSupport, RequestOptions, RequestResponse, Throttled,
+            ThrottledEvent,
         },
         stream::{OpenOptions, Streams},
     },
@@ -26,7 +27,7 @@ use drywire_tests::{
     hostile::{data, propose},
     net::{Host, Net, address, peer},
 };
-use std::fmt::Debug;
+use std::{fmt::Debug, num::NonZeroU16};
 
 /// A name the application serves.
 pub const ECHO: ProtocolName = ProtocolName::from_static("/echo/1");
@@ -38,6 +39,9 @@ pub trait Script: Protocol<Event: Debug> + Sized {
     const DRAWS: bool;
     /// Whether the application answers what it is told, and so moves messages at times that depend on what has come.
     const ANSWERS: bool = false;
+
+    /// Whether it remembers something of a peer, for a while, after the last connection.
+    const LINGERS: bool = false;
 
     fn fresh() -> Self;
 
@@ -346,6 +350,80 @@ impl Script for Bodies {
                 0 => data(Flags::SYN, 1, &propose("/bytes/1")),
                 _ => data(Flags::NONE, 1, &[7; 16 * KIB]),
             },
+        ]
+    }
+}
+
+/// The same with budgets.
+pub type Budgeted = Throttled<BytesCodec>;
+
+impl Script for Budgeted {
+    const DRAWS: bool = false;
+    const ANSWERS: bool = true;
+    /// Requests that a peer has given up count for a while yet.
+    const LINGERS: bool = true;
+
+    fn fresh() -> Self {
+        let name = ProtocolName::from_static("/bytes/1");
+        let config = request_response::Config::default();
+        let mut fresh = Self::new([(name, ProtocolSupport::Full)], config);
+        fresh.set_receive_limit(NonZeroU16::new(5).unwrap_or(NonZeroU16::MIN));
+        fresh
+    }
+
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
+        let now = net.now;
+        let (kind, length) = (dice.below(4), dice.below(4 * KIB));
+        net.hosts[from].command(now, |swarm| {
+            swarm.with(now, |budgeted, cx| {
+                let to = if kind == 3 { NOBODY } else { to };
+                for _ in 0..=kind {
+                    let body = Bytes::from(vec![7; length]);
+                    // Without a budget it comes back.
+                    let _ =
+                        budgeted.send_request_with_addresses(&peer(to), body, [address(to)], cx);
+                }
+            });
+        });
+    }
+
+    fn hear<H: Host<Protocol = Self>>(host: &mut H, now: Instant, event: NodeEvent<Self::Event>) {
+        if let NodeEvent::Swarm(swarm::Event::Protocol(ThrottledEvent::Event(
+            request_response::Event::Message {
+                message:
+                    Message::Request {
+                        request, channel, ..
+                    },
+                ..
+            },
+        ))) = event
+        {
+            host.command(now, |swarm| {
+                // Too late is as good as an answer.
+                let _ = swarm.with(now, |budgeted, cx| {
+                    budgeted.send_response(channel, request, cx)
+                });
+            });
+        }
+    }
+
+    fn floods() -> Vec<Flood> {
+        /// A header, and a body.
+        fn said(header: &[u8], body: usize) -> Vec<u8> {
+            let mut said = propose("/t/1/bytes/1");
+            said.extend_from_slice(header);
+            said.resize(said.len() + body, 7);
+            said
+        }
+        const REQUEST: [u8; 6] = [0x05, 0xA1, 0x00, 0x82, 0x00, 0x80];
+        const CREDIT: [u8; 10] = [0x09, 0xA3, 0x00, 0x82, 0x02, 0x80, 0x01, 0x05, 0x02, 0x07];
+        const DONE: Flags = Flags::SYN.with(Flags::FIN);
+        vec![
+            // Requests without a budget, credits again and again, and what is neither.
+            |n| data(DONE, 2 * n + 1, &said(&REQUEST, 1000)),
+            |n| data(DONE, 2 * n + 1, &said(&CREDIT, 0)),
+            |n| data(DONE, 2 * n + 1, &said(&[0xff; 8], 1000)),
+            |n| data(Flags::SYN, 2 * n + 1, &said(&REQUEST, 10 * KIB)),
         ]
     }
 }

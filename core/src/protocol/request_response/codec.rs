@@ -105,6 +105,16 @@ pub trait Codec {
         protocol: &ProtocolName,
         bytes: Bytes,
     ) -> Result<Self::Response, CodecError>;
+
+    /// What is reported as the response of a [one-way](super::Config::one_way) request, which has none. Unless it is said
+    /// otherwise, what an empty body means.
+    ///
+    /// # Errors
+    /// If there is no such value. Requests that have succeeded are reported as
+    /// [`Decode`](super::OutboundFailure::Decode) failures then: the codec is none for one-way protocols.
+    fn no_response(&mut self, protocol: &ProtocolName) -> Result<Self::Response, CodecError> {
+        self.decode_response(protocol, Bytes::new())
+    }
 }
 
 /// Why a body could not be made or read.

@@ -63,15 +63,17 @@ pub struct Config {
     /// asking it anything.
     pub max_outbound: u32,
     /// Requests of the peer under way on one connection, unfinished and unanswered ones included; one more is reset, and
-    /// [counted](super::Statistics). 64.
+    /// [counted](super::Statistics). (Of a flood, what comes while 16 are being refused is reset by the connection, which
+    /// ends if that goes on.) 64.
     pub max_inbound: u32,
     /// Requests that wait for a connection to, or a turn on one to, the same peer; one more is refused. 256.
     pub max_queued_per_peer: u32,
     /// The same, to all peers together. 1024.
     pub max_queued: u32,
-    /// Bytes of bodies held for all peers together: of requests that wait for a connection or their turn, of requests the
-    /// application has not answered, and of responses until all of them has left. 64 MiB, soft by a response: those that
-    /// the application has made are sent, and then no more requests are taken in.
+    /// Bytes of bodies held for all peers together: of requests of this node until they are answered, of requests of peers
+    /// until the application has answered them, and of responses until they have left. Beyond it requests are refused, in
+    /// both directions. Responses are not, for the application has made them: they may exceed it by as much as is answered
+    /// of what was let in before. 64 MiB.
     ///
     /// What is being received is counted by the connections, against the node's
     /// [resources](crate::resource::Limits).

@@ -131,6 +131,8 @@ impl core::error::Error for EncodeError {}
 pub enum Refusal {
     /// Own misuse: requests are sent under no name of this protocol.
     NoOutboundProtocol,
+    /// Own misuse: more names than can be offered in one negotiation, [`MAX_ROUNDS`](crate::multistream::MAX_ROUNDS).
+    TooManyProtocols,
     /// Own misuse: bodies in pieces end with the stream, so they cannot be length-prefixed.
     NotStreamable,
     /// The request cannot be sent.
@@ -153,6 +155,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoOutboundProtocol => f.write_str("no protocol to send requests under"),
+            Self::TooManyProtocols => f.write_str("too many protocols to offer"),
             Self::NotStreamable => f.write_str("length-prefixed bodies cannot be streamed"),
             Self::Encode(error) => error.fmt(f),
             Self::NotConnected => f.write_str("not connected"),

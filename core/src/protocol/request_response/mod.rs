@@ -15,7 +15,7 @@
 //! | (none), queued | there is a connection with room for one more | opening; the request is on its way if one name is offered |
 //! | queued | every dial of this peer failed | failed: [`DialFailure`](OutboundFailure::DialFailure) |
 //! | opening | the peer agrees to a name | waiting; the request is on its way |
-//! | opening | the connection has no stream for it: it is about to end | queued |
+//! | opening | the connection has no stream for it: it is about to end, or others use them all | queued |
 //! | opening | it agrees to none | failed: [`UnsupportedProtocols`](OutboundFailure::UnsupportedProtocols) |
 //! | opening, waiting | the whole response came | answered: [`Message::Response`] |
 //! | opening, waiting | the stream's end, without a response | failed: [`ResponseOmitted`](OutboundFailure::ResponseOmitted) |
@@ -209,6 +209,7 @@ type Cx<'a, C> = Context<'a, Event<<C as Codec>::Request, <C as Codec>::Response
 enum Deadline {
     Outbound(OutboundRequestId),
     Inbound(InboundRequestId),
+    Retry(ConnectionId),
 }
 
 /// What a stream is for.
@@ -442,6 +443,7 @@ impl<C: Codec> Protocol for RequestResponse<C> {
                     match deadline {
                         Deadline::Outbound(id) => self.outbound_late(id, cx),
                         Deadline::Inbound(id) => self.inbound_late(id, cx),
+                        Deadline::Retry(connection) => self.streams_available(connection, cx),
                     }
                 }
             }
@@ -471,15 +473,15 @@ impl<C: Codec> Protocol for RequestResponse<C> {
                 None => {}
             },
             Input::StreamEnded { stream, end } => {
-                if let StreamEnd::Failed(
-                    StreamError::Connection(_)
-                    | StreamError::Open(
-                        OpenError::NotConnected | OpenError::GoingAway | OpenError::Exhausted,
-                    ),
-                ) = end
-                {
-                    // Before what waits is put there too.
-                    self.refused_by(stream.connection, OpenStreamError::NotConnected);
+                // Before what waits is put there too.
+                match end {
+                    StreamEnd::Failed(StreamError::Open(OpenError::TooManyStreams)) => {
+                        self.used_up(stream.connection, cx);
+                    }
+                    StreamEnd::Failed(StreamError::Connection(_) | StreamError::Open(_)) => {
+                        self.refused_by(stream.connection, OpenStreamError::NotConnected);
+                    }
+                    _ => {}
                 }
                 match self.streams.get(&stream) {
                     Some(Use::Outbound(id)) => self.outbound_ended(*id, end, cx),
@@ -487,6 +489,7 @@ impl<C: Codec> Protocol for RequestResponse<C> {
                     None => {}
                 }
                 self.release_stream(stream, cx);
+                self.find_another_way(stream.connection, cx);
             }
             _ => {}
         }

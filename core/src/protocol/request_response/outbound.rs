@@ -7,15 +7,18 @@ use super::{
     length,
 };
 use crate::{
-    connection::{Accept, ConnectionId, OpenError, StreamEnd, StreamError, StreamKind, code},
+    connection::{Accept, ConnectionId, StreamEnd, StreamError, StreamKind, code},
     identity::PeerId,
     multiaddr::Multiaddr,
-    multistream::ProtocolName,
+    multistream::{MAX_ROUNDS, ProtocolName},
     swarm::{EventPermit, OpenStreamError, SendError, StreamRef},
 };
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::time::Duration;
+
+/// Streams beyond the limit that may be on a connection while they are being refused and counted.
+const COUNTED_SURPLUS: u32 = 16;
 
 /// How one request is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,8 +145,14 @@ impl Config {
         } else {
             self.framing.kind(self.max_request_len)
         };
-        // A stream that is the host's is not seen here: only the connection can count those.
-        Accept::new(kind).max_streams(self.max_inbound)
+        // A stream that is the host's is not seen here: only the connection can count those. Of the others it stops what is
+        // clearly a flood, and leaves the counting to the protocol.
+        let spare = if self.stream_requests {
+            0
+        } else {
+            COUNTED_SURPLUS
+        };
+        Accept::new(kind).max_streams(self.max_inbound.saturating_add(spare))
     }
 }
 
@@ -272,6 +281,9 @@ impl<C: Codec> RequestResponse<C> {
         if self.outbound_names.is_empty() {
             return Err(Refusal::NoOutboundProtocol);
         }
+        if self.outbound_names.len() > MAX_ROUNDS {
+            return Err(Refusal::TooManyProtocols);
+        }
         let streamed = matches!(mode, Mode::Streamed | Mode::StreamedResponse);
         if streamed && self.config.framing != Framing::ToEnd {
             return Err(Refusal::NotStreamable);
@@ -314,8 +326,7 @@ impl<C: Codec> RequestResponse<C> {
     ) -> Result<(), Refusal> {
         let peer = request.peer;
         let bytes = request.body.clone().unwrap_or_default();
-        let undecided = request.names > 1;
-        if undecided && !self.hold(&bytes, &mut request.held) {
+        if !self.hold(&bytes, &mut request.held) {
             return Err(Refusal::TooManyBytes);
         }
         let waits = self.peers.get(&peer);
@@ -325,9 +336,6 @@ impl<C: Codec> RequestResponse<C> {
                 Ok(()) => return Ok(()),
                 Err(error) => self.refused_by(connection, error),
             }
-        }
-        if !undecided && !self.hold(&bytes, &mut request.held) {
-            return Err(Refusal::TooManyBytes);
         }
         if let Err(reason) = self.find_a_way(&peer, options, cx) {
             let_go(&mut self.held_bytes, &mut request.held);
@@ -358,9 +366,6 @@ impl<C: Codec> RequestResponse<C> {
             _ => cx.open(connection, names, kind, false)?,
         };
         request.sent = names.len() == 1;
-        if request.sent {
-            let_go(&mut self.held_bytes, &mut request.held);
-        }
         if request.mode == Mode::OneWay {
             cx.report_sent(stream);
         }
@@ -428,10 +433,7 @@ impl<C: Codec> RequestResponse<C> {
         };
         match cx.send_last(stream, body.clone()) {
             Err(SendError::Full) => {}
-            Ok(()) | Err(_) => {
-                request.body = None;
-                let_go(&mut self.held_bytes, &mut request.held);
-            }
+            Ok(()) | Err(_) => request.body = None,
         }
     }
 
@@ -486,8 +488,20 @@ impl<C: Codec> RequestResponse<C> {
         let Some(permit) = request.permit.take() else {
             return;
         };
-        let (omitted, peer, connection) = (bytes.is_empty(), request.peer, stream.connection);
-        let event = match self.codec.decode_response(name, bytes) {
+        let one_way = request.mode == Mode::OneWay;
+        let (omitted, peer, connection) = (
+            bytes.is_empty() && !one_way,
+            request.peer,
+            stream.connection,
+        );
+        // What was answered has left.
+        let_go(&mut self.held_bytes, &mut request.held);
+        let decoded = if one_way {
+            self.codec.no_response(name)
+        } else {
+            self.codec.decode_response(name, bytes)
+        };
+        let event = match decoded {
             Ok(response) => Event::Message {
                 peer,
                 connection,
@@ -567,8 +581,7 @@ impl<C: Codec> RequestResponse<C> {
         end: &StreamEnd,
         cx: &mut Cx<'_, C>,
     ) {
-        if let StreamEnd::Failed(StreamError::Open(error)) = end
-            && *error != OpenError::TooManyStreams
+        if let StreamEnd::Failed(StreamError::Open(_)) = end
             && self.put_back(id)
         {
             return;
@@ -594,7 +607,7 @@ impl<C: Codec> RequestResponse<C> {
         self.forget_outbound(id);
     }
 
-    /// The connection is about to end, and nothing has been sent: the request waits again, if there is room.
+    /// The connection had no stream for it, and nothing has been sent: the request waits again, if there is room.
     fn put_back(&mut self, id: OutboundRequestId) -> bool {
         let Some(request) = self.outbound.get(&id) else {
             return false;
@@ -603,16 +616,9 @@ impl<C: Codec> RequestResponse<C> {
         if !request.is_pending() || self.queue_is_full(&peer) {
             return false;
         }
-        let Some(request) = self.outbound.get_mut(&id) else {
-            return false;
-        };
-        let_go(&mut self.held_bytes, &mut request.held);
-        let held = request.body.as_deref().map_or(0, length);
-        let all = self.held_bytes.saturating_add(held);
-        if all > self.config.max_held_bytes {
-            return false;
+        if let Some(request) = self.outbound.get_mut(&id) {
+            request.stream = None;
         }
-        (self.held_bytes, request.held, request.stream) = (all, held, None);
         self.enqueue(&peer, id);
         true
     }

@@ -1,17 +1,20 @@
 //! Ways to peers: connections, dials, and requests that wait for one of them.
 
 use super::{
-    Codec, Cx, OutboundFailure, OutboundRequestId, RequestResponse, error::Refusal,
+    Codec, Cx, Deadline, OutboundFailure, OutboundRequestId, RequestResponse, error::Refusal,
     outbound::RequestOptions,
 };
 use crate::{
     connection::{ConnectionError, ConnectionId},
     identity::PeerId,
-    swarm::{DialError, DialId, DialOptions, OpenStreamError},
+    swarm::{DialCondition, DialError, DialId, DialOptions, OpenStreamError},
 };
 use alloc::{collections::BTreeSet, vec::Vec};
-use core::cmp::Reverse;
+use core::{cmp::Reverse, time::Duration};
 use smallvec::SmallVec;
+
+/// When a connection whose streams were used up is asked again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// A peer with a connection, or with requests that wait for one.
 #[derive(Debug, Default)]
@@ -77,6 +80,7 @@ impl<C: Codec> RequestResponse<C> {
         let Some(Link { peer: id, .. }) = self.links.remove(&connection) else {
             return;
         };
+        self.timers.clear(Deadline::Retry(connection));
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -103,6 +107,13 @@ impl<C: Codec> RequestResponse<C> {
         }
         let peer = link.peer;
         self.flush(&peer, cx);
+    }
+
+    /// The streams of a connection are used up, by others: nobody will say when there is room again.
+    pub(super) fn used_up(&mut self, connection: ConnectionId, cx: &Cx<'_, C>) {
+        self.refused_by(connection, OpenStreamError::TooManyStreams);
+        self.timers
+            .set(Deadline::Retry(connection), cx.now() + RETRY);
     }
 
     /// The connection for the next request to a peer.
@@ -138,12 +149,7 @@ impl<C: Codec> RequestResponse<C> {
             return Err(Refusal::QueueFull);
         }
         let known = self.peers.get(peer);
-        let connected = known.is_some_and(|peer| {
-            peer.links.iter().any(|id| {
-                let link = self.links.get(id);
-                link.is_some_and(|link| link.state != State::Closing)
-            })
-        });
+        let connected = self.has_live_link(peer);
         let dialing = known.is_some_and(|peer| peer.dials > 0);
         if connected || (dialing && options.addresses.is_empty()) {
             return Ok(());
@@ -154,6 +160,27 @@ impl<C: Codec> RequestResponse<C> {
         match self.dial(peer, core::mem::take(&mut options.addresses), cx) {
             Err(error) if !dialing => Err(Refusal::Dial(error)),
             _ => Ok(()),
+        }
+    }
+
+    fn has_live_link(&self, peer: &PeerId) -> bool {
+        let links = self.peers.get(peer).map(|peer| peer.links.iter());
+        let mut links = links.into_iter().flatten();
+        links.any(|id| {
+            let link = self.links.get(id);
+            link.is_some_and(|link| link.state != State::Closing)
+        })
+    }
+
+    /// Sees to it that what waits for a peer whose connections take no more streams does not wait for their end.
+    pub(super) fn find_another_way(&mut self, connection: ConnectionId, cx: &mut Cx<'_, C>) {
+        let Some(peer) = self.links.get(&connection).map(|link| link.peer) else {
+            return;
+        };
+        let waits = |peer: &Peer| !peer.queue.is_empty() && peer.dials == 0;
+        if self.peers.get(&peer).is_some_and(waits) && !self.has_live_link(&peer) {
+            // Should it not be possible, that is told when the last connection has ended.
+            let _ = self.dial(&peer, Vec::new(), cx);
         }
     }
 
@@ -170,7 +197,9 @@ impl<C: Codec> RequestResponse<C> {
         addresses: Vec<crate::multiaddr::Multiaddr>,
         cx: &mut Cx<'_, C>,
     ) -> Result<(), DialError> {
-        let dial = cx.dial(DialOptions::peer(*peer).addresses(addresses))?;
+        // What connections there are take no more streams.
+        let options = DialOptions::peer(*peer).condition(DialCondition::Always);
+        let dial = cx.dial(options.addresses(addresses))?;
         self.dials.insert(dial, *peer);
         let known = self.peers.entry(*peer).or_default();
         known.dials = known.dials.saturating_add(1);

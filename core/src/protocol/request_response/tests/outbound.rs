@@ -408,10 +408,11 @@ fn what_a_connection_had_no_stream_for_waits_for_the_next_one() {
         StreamError::Open(OpenError::NotConnected),
     );
     assert_eq!(texting.seen(), []);
-    assert!(texting.bench.exchanges().is_empty(), "not there again");
+    let attempts = texting.bench.attempts();
+    assert_eq!(attempts.len(), 1, "not there again");
     assert_eq!(texting.machine().held_bytes(), 5);
     texting.bench.close(connection);
-    let attempt = texting.bench.attempts()[0];
+    let attempt = attempts[0];
     let connection = texting.bench.connected(attempt, "/memory/9").unwrap();
     texting.bench.secure(connection, 1);
     let (_, stream, bytes) = texting.exchange();
@@ -421,16 +422,59 @@ fn what_a_connection_had_no_stream_for_waits_for_the_next_one() {
     assert_eq!(texting.seen(), [Seen::Response(ID, "world".into())]);
     texting.ended(connection, stream);
     texting.assert_idle();
-    // Where the streams are used up, waiting might take for ever.
-    texting.send(1, "hello").unwrap();
+    // Where others use all streams, it is asked again.
+    let id = texting.send(1, "hello").unwrap();
     let (_, stream, _) = texting.exchange();
     let full = StreamError::Open(OpenError::TooManyStreams);
-    texting.failed(connection, stream, full.clone());
-    let failure = OutboundFailure::Stream(full);
-    assert_eq!(
-        texting.seen(),
-        [Seen::Failed(OutboundRequestId(2), failure)]
-    );
+    texting.failed(connection, stream, full);
+    assert_eq!(texting.seen(), []);
+    texting.bench.wait(Duration::from_millis(99));
+    assert!(texting.bench.exchanges().is_empty());
+    texting.bench.wait(Duration::from_millis(1));
+    let (_, stream, bytes) = texting.exchange();
+    assert_eq!(bytes, "hello");
+    texting.body(connection, stream, "world");
+    assert_eq!(texting.seen(), [Seen::Response(id, "world".into())]);
+    texting.ended(connection, stream);
+    texting.assert_idle();
+}
+
+/// A peer that has said GoAway keeps the connection as long as its last stream. Fails if requests wait for that.
+#[test]
+fn a_connection_that_takes_no_more_streams_is_not_waited_for() {
+    use crate::connection::OpenError;
+    let mut texting = Texting::new(Config::default());
+    let now = texting.bench.now;
+    let next = crate::protocol::bench::address("/memory/9");
+    texting.bench.swarm.add_address(now, peer(1), &next);
+    let (old, stream) = begun(&mut texting);
+    texting.failed(old, stream, StreamError::Open(OpenError::GoingAway));
+    // It is there still, and a second request must not go there either.
+    let attempt = texting.bench.attempts()[0];
+    let second = texting.send(1, "second").unwrap();
+    assert!(texting.bench.told().is_empty(), "one dial is enough");
+    let new = texting.bench.connected(attempt, "/memory/9").unwrap();
+    texting.bench.secure(new, 1);
+    let sent = texting.bench.exchanges();
+    assert_eq!(sent.len(), 2);
+    for ((on, stream, _), id) in sent.into_iter().zip([ID, second]) {
+        assert_eq!(on, new);
+        texting.body(new, stream, "answer");
+        assert_eq!(texting.seen(), [Seen::Response(id, "answer".into())]);
+        texting.ended(new, stream);
+    }
+    texting.assert_idle();
+}
+
+#[test]
+fn more_names_than_can_be_offered_are_refused() {
+    let names = (0..100).map(|number| {
+        let name = std::format!("/name/{number}");
+        (name.parse().unwrap(), ProtocolSupport::Full)
+    });
+    let mut texting = Texting::speaking(names, Config::default());
+    texting.connect(1);
+    assert_eq!(texting.send(1, "hello"), Err(Refusal::TooManyProtocols));
     texting.assert_idle();
 }
 
@@ -481,11 +525,14 @@ fn bodies_that_wait_are_counted() {
     let attempt = texting.bench.attempts()[0];
     let connection = texting.bench.connected(attempt, REMOTE).unwrap();
     texting.bench.secure(connection, 1);
-    assert_eq!(
-        texting.machine().held_bytes(),
-        0,
-        "they are the connection's now"
-    );
+    let full = texting.send(1, "3");
+    assert_eq!(full, Err(Refusal::TooManyBytes), "they may not have left");
+    for (connection, stream, _) in texting.bench.exchanges() {
+        texting.body(connection, stream, "answer");
+        texting.ended(connection, stream);
+    }
+    assert_eq!(texting.seen().len(), 2);
+    texting.assert_idle();
 }
 
 #[test]
@@ -562,14 +609,9 @@ fn a_family_is_offered_in_the_order_of_preference() {
     };
     assert_eq!(names.as_slice(), [ONE, TWO]);
     assert_eq!(*kind, StreamKind::ToEnd { max_len: 4 << 20 });
-    assert_eq!(
-        texting.machine().held_bytes(),
-        5,
-        "until the name is certain"
-    );
+    assert_eq!(texting.machine().held_bytes(), 5, "until it is answered");
     texting.bench.agree(connection, *stream, TWO);
     assert_eq!(texting.exchange().2, "HELLO", "as the name wants it");
-    assert_eq!(texting.machine().held_bytes(), 0);
     texting.body(connection, *stream, "WORLD");
     assert_eq!(texting.seen(), [Seen::Response(ID, "world".into())]);
     texting.ended(connection, *stream);
@@ -597,7 +639,6 @@ fn a_body_that_finds_no_room_waits_for_it() {
     );
     texting.bench.processed(connection);
     assert_eq!(texting.bench.exchanges().len(), 144);
-    assert_eq!(texting.machine().held_bytes(), 0);
 }
 
 #[test]

@@ -125,9 +125,19 @@ fn bare<T>(value: T, rest: &Bytes) -> Result<T, CodecError> {
     }
 }
 
+/// Bytes of the header of a request or a response, and of its length.
+const HEADER: u32 = 6;
+
 impl<C: Codec> Codec for Frames<C> {
     type Request = Ask<C::Request>;
     type Response = Answer<C::Response>;
+
+    fn set_limits(&mut self, max_request_len: u32, max_response_len: u32) {
+        self.codec.set_limits(
+            max_request_len.saturating_sub(HEADER),
+            max_response_len.saturating_sub(HEADER),
+        );
+    }
 
     fn encode_request(
         &mut self,

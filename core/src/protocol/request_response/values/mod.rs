@@ -133,6 +133,14 @@ macro_rules! codec {
             ) -> Result<R, CodecError> {
                 decode(&bytes)
             }
+
+            /// Nothing, as `()` or an `Option` says it.
+            fn no_response(
+                &mut self,
+                _: &crate::multistream::ProtocolName,
+            ) -> Result<R, CodecError> {
+                decode(&encode(&(), usize::MAX)?)
+            }
         }
     };
 }

@@ -336,6 +336,18 @@ fn an_empty_body_is_no_value() {
     assert_eq!(decode::<Json, ()>(b""), Err(CodecError::UnexpectedEnd));
 }
 
+/// A one-way request has no response, and codecs say what stands for it. Fails if success is looked for in an empty body.
+#[test]
+fn no_response_is_a_value_of_its_own() {
+    let name = ProtocolName::from_static("/news/1");
+    assert_eq!(cbor::Codec::<u8, ()>::default().no_response(&name), Ok(()));
+    assert_eq!(json::Codec::<u8, ()>::default().no_response(&name), Ok(()));
+    let mut maybe = json::Codec::<u8, Option<u8>>::default();
+    assert_eq!(maybe.no_response(&name), Ok(None));
+    let mut never = cbor::Codec::<u8, u8>::default();
+    assert!(never.no_response(&name).is_err());
+}
+
 /// A tree of any depth, and a type that passes over what it does not know.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Tree(Vec<Tree>);

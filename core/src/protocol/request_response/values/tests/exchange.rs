@@ -197,3 +197,34 @@ fn limits_stop_writing() {
     stops_early::<cbor::Codec<_, _>>();
     stops_early::<json::Codec<_, _>>();
 }
+
+#[test]
+fn one_way_requests_of_ready_codecs_succeed() {
+    let config = SwarmConfig::new(SecurityConfig::InsecurePlaintext);
+    let mut net = Net::new(2, &config, |_| {
+        RequestResponse::<cbor::Codec<String, ()>>::new(
+            [(NAME, ProtocolSupport::Full)],
+            Config::default().one_way(),
+        )
+    });
+    net.connect(0, 1);
+    let now = net.now;
+    net.nodes[0]
+        .with(now, |asks, cx| {
+            asks.send_request(&peer(1), "news".into(), cx)
+        })
+        .unwrap();
+    net.settle();
+    let told = net.told(0);
+    assert!(
+        matches!(
+            told.as_slice(),
+            [Event::Message {
+                message: Message::Response { response: (), .. },
+                ..
+            }]
+        ),
+        "{told:?}"
+    );
+    assert_eq!(net.told(1).len(), 1);
+}
