@@ -306,6 +306,7 @@ fn half_sent_requests_take_only_the_peers_own_places() {
     assert!(slow.resets(&mut office).is_empty());
     let surplus = slow.begin(&mut office, b"h", false);
     assert_eq!(slow.resets(&mut office), [surplus]);
+    assert_eq!(office.statistics().refused_for_capacity, 1);
     let peer = slow.peer;
     let id = office.ask(&peer, "are you there?").expect("room");
     slow.answer(&mut office, "are you there?", "yes");
@@ -338,6 +339,7 @@ fn a_request_that_trickles_in_is_ended_at_its_deadline() {
     assert!(slow.resets(&mut office).is_empty());
     let surplus = slow.begin(&mut office, b"h", true);
     assert_eq!(slow.resets(&mut office), [surplus], "its place is taken");
+    assert_eq!(office.statistics().refused_for_capacity, 1);
     office.wait(Duration::from_nanos(1));
     assert_eq!(slow.resets(&mut office), [stream]);
     assert_eq!(office.statistics().late, 1);

@@ -1,4 +1,26 @@
 //! The machine on a swarm whose connections are played by the test.
+//!
+//! What rust-libp2p tests of its request/response protocols, and what tests it here; files are named from this directory:
+//!
+//! | there | here |
+//! |---|---|
+//! | `is_response_outbound` | `is_answered_once` in `outbound.rs` |
+//! | `ping_protocol` | `is_answered_once` in `outbound.rs`; `is_answered_once` in `inbound.rs`; `every_request_has_exactly_one_last_word` in `schedules.rs` |
+//! | `ping_protocol_explicit_address` | `many_requests_make_one_dial_and_the_queue_has_a_number` in `outbound.rs`; `an_address_that_is_given_twice_is_tried_once` in `regressions.rs` |
+//! | `emits_inbound_connection_closed_failure` | `a_connection_that_ends_takes_its_requests_along` in `inbound.rs` |
+//! | `emits_inbound_connection_closed_if_channel_is_dropped` | `a_dropped_channel_ends_the_stream_at_once` in `inbound.rs`; `an_empty_response_means_omitted_to_a_codec_that_has_none` in `outbound.rs` |
+//! | `concurrent_ping_protocol` | `many_requests_make_one_dial_and_the_queue_has_a_number` in `outbound.rs`; `every_request_has_exactly_one_last_word` in `schedules.rs` |
+//! | `report_outbound_failure_on_read_response` | `an_invalid_response_fails` in `outbound.rs`; `every_end_of_a_stream_has_its_failure` in `outbound.rs` |
+//! | `report_outbound_failure_on_write_request` | `what_cannot_be_said_is_refused_at_once` in `outbound.rs` |
+//! | `report_outbound_failure_on_max_streams` | `at_the_limit_requests_wait_and_the_peers_requests_take_no_places` in `outbound.rs` |
+//! | `report_outbound_timeout_on_read_response` | `one_deadline_covers_the_whole_life` in `outbound.rs` |
+//! | `report_inbound_failure_on_read_request` | `what_is_no_request_is_refused_and_counted` in `inbound.rs` |
+//! | `report_inbound_failure_on_write_response` | `a_response_that_cannot_be_sent_may_be_replaced` in `inbound.rs`; `a_peer_that_gives_up_is_noticed_at_once` in `inbound.rs` |
+//! | `report_inbound_timeout_on_write_response` | `the_time_runs_out` in `inbound.rs`; `a_response_that_does_not_leave_in_time_has_failed` in `inbound.rs` |
+//! | `dial_succeeds_after_adding_peers_address` | `what_waited_on_a_connection_that_ends_is_dialed_for` in `outbound.rs`; `a_failed_dial_fails_all_that_waited` in `outbound.rs` |
+//! | `test_codec` of cbor | `cbor_on_the_wire` in `../values/tests.rs`; `at_the_limits` in `../values/tests/exchange.rs`; `too_large_is_told_as_such_by_who_reads` in `../values/tests/exchange.rs` |
+//! | `test_codec` of json | `json_on_the_wire` in `../values/tests.rs`; `at_the_limits` in `../values/tests/exchange.rs`; `too_large_is_told_as_such_by_who_writes` in `../values/tests/exchange.rs` |
+//! | `ping_protocol_throttled` | `everything_is_answered_within_the_budgets` in `../throttled/tests/pairs.rs`; `defect_9_credits_are_never_surfaced` in `../throttled/tests/defects.rs` |
 
 mod inbound;
 mod outbound;
@@ -235,4 +257,27 @@ impl Texting {
 
 const fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
+}
+
+/// The table above is true about the tests it names.
+#[test]
+fn every_reference_test_has_one_that_exists() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/protocol/request_response/tests");
+    let read = |file: &str| std::fs::read_to_string(directory.join(file)).unwrap();
+    let table = read("mod.rs");
+    let rows = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! | `"));
+    let mut references = 0;
+    for row in rows {
+        let tests = row.trim_end_matches(" |").split_once("| ").unwrap().1;
+        for test in tests.split("; ") {
+            let (name, file) = test.trim_matches('`').split_once("` in `").unwrap();
+            let found = read(file).contains(&std::format!("fn {name}("));
+            assert!(found, "there is no {name} in {file}");
+        }
+        references += 1;
+    }
+    assert_eq!(references, 17);
 }
