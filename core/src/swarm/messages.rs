@@ -15,6 +15,9 @@ use crate::{
 };
 use alloc::vec::Vec;
 
+/// Ends of streams that may wait for another message to travel with.
+const MOST_ENDS: usize = 8 * ENDS_AT_ONCE;
+
 impl State {
     /// Takes in one message. Those of a connection that is gone, or about a stream that is, change nothing.
     pub(super) fn message(&mut self, id: ConnectionId, message: ToSwarmMessage) {
@@ -209,7 +212,15 @@ impl State {
     /// Queues a message that cannot be refused. A connection that lets too many of them wait is closed.
     pub(super) fn control(&mut self, id: ConnectionId, message: ToConnectionMessage) {
         let limit = self.config.queues.commands.saturating_mul(8);
+        let heard = self.connections.get_mut(id).and_then(|entry| {
+            let enough = entry.ends_heard.len() >= ENDS_AT_ONCE;
+            enough.then(|| core::mem::take(&mut entry.ends_heard))
+        });
         let waiting = self.connections.post(id, |outbox| {
+            // It travels with others, and wakes nobody by itself.
+            if let Some(streams) = heard {
+                outbox.push(ToConnectionMessage::EndsHeard { streams });
+            }
             outbox.push(message);
             outbox.messages()
         });
@@ -224,7 +235,7 @@ impl State {
             return;
         };
         entry.ends_heard.push(stream);
-        if entry.ends_heard.len() >= ENDS_AT_ONCE {
+        if entry.ends_heard.len() >= MOST_ENDS {
             let streams = core::mem::take(&mut entry.ends_heard);
             self.control(id, ToConnectionMessage::EndsHeard { streams });
         }

@@ -211,7 +211,8 @@ proptest! {
             let most = u32::from(ours) + if breaks { MAX_DEBT } else { 0 };
             prop_assert!(playing.machine().ledger.unanswered(&peer(1)) <= most);
         }
-        prop_assert!(sent > 100 && old.sent > 100 && responses + failed <= sent, "{sent} {}", old.sent);
+        // With a limit of one, each connection that breaks costs a while.
+        prop_assert!(sent > 20 && old.sent > 20 && responses + failed <= sent, "{sent} {}", old.sent);
         prop_assert!(old.answered > 0);
         playing.bench.swarm.audit().unwrap();
     }
