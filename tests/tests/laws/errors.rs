@@ -78,6 +78,8 @@ fn implemented(directory: &Path, found: &mut Vec<String>) {
             let rest = line.strip_prefix("impl core::error::Error for ")?;
             rest.split([' ', '<']).next()
         });
+        // What is private to a file never leaves it.
+        let names = names.filter(|name| !source.contains(&format!("\nstruct {name}")));
         found.extend(names.map(str::to_owned));
     }
 }
