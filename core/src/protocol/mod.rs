@@ -13,6 +13,7 @@
 //! [`Standard`] is the set of all of them.
 
 pub mod identify;
+pub mod kad;
 pub mod ping;
 pub mod request_response;
 pub mod stream;

@@ -1,0 +1,7 @@
+//! Kademlia: a distributed hash table of peers, records and providers.
+
+mod key;
+mod record;
+
+pub use key::{Distance, Key, RecordKey};
+pub use record::{PeerInfo, ProviderRecord, Quorum, Record};
