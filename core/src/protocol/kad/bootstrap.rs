@@ -1,0 +1,145 @@
+//! When a node looks itself up.
+
+use crate::time::{Instant, earliest};
+use core::time::Duration;
+
+/// The timers of bootstrapping (rust-libp2p's rules, reference tests `bootstrap_status`): a periodic one, and one that runs
+/// a while after the table got its first peers, set back by each further one. Neither fires while a bootstrap runs.
+#[derive(Clone, Debug)]
+pub(super) struct BootstrapTimers {
+    interval: Option<Duration>,
+    throttle: Option<Duration>,
+    periodic: Option<Instant>,
+    automatic: Option<Instant>,
+    running: u32,
+}
+
+impl BootstrapTimers {
+    pub(super) fn new(interval: Option<Duration>, throttle: Option<Duration>, now: Instant) -> Self {
+        Self {
+            interval,
+            throttle,
+            periodic: interval.map(|interval| now.saturating_add(interval)),
+            automatic: None,
+            running: 0,
+        }
+    }
+
+    /// A new peer came into a sparse table, or the node began to listen.
+    pub(super) fn trigger(&mut self, now: Instant) {
+        self.automatic = self.throttle.map(|throttle| now.saturating_add(throttle));
+    }
+
+    /// A bootstrap began, whoever wanted it.
+    pub(super) fn started(&mut self, now: Instant) {
+        self.running = self.running.saturating_add(1);
+        self.reset(now);
+    }
+
+    /// It is over.
+    pub(super) fn finished(&mut self) {
+        self.running = self.running.saturating_sub(1);
+    }
+
+    /// There was nobody to ask.
+    pub(super) fn reset(&mut self, now: Instant) {
+        self.periodic = self.interval.map(|interval| now.saturating_add(interval));
+        self.automatic = None;
+    }
+
+    /// Whether a bootstrap should begin.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next().is_some_and(|next| next <= now)
+    }
+
+    /// When one should.
+    pub(super) fn next(&self) -> Option<Instant> {
+        if self.running > 0 {
+            return None;
+        }
+        earliest(self.periodic, self.automatic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn the_automatic_one_comes_before_the_periodic_one() {
+        let mut timers = BootstrapTimers::new(Some(MINUTE), Some(SECOND), at(0));
+        timers.trigger(at(100));
+        assert_eq!(timers.next(), Some(at(1100)));
+        assert!(!timers.is_due(at(1099)) && timers.is_due(at(1100)));
+    }
+
+    #[test]
+    fn without_a_throttle_it_is_at_once() {
+        let mut timers = BootstrapTimers::new(None, Some(Duration::ZERO), at(0));
+        assert_eq!(timers.next(), None);
+        timers.trigger(at(7));
+        assert!(timers.is_due(at(7)));
+    }
+
+    #[test]
+    fn several_new_peers_set_it_back() {
+        let mut timers = BootstrapTimers::new(Some(MINUTE), Some(SECOND), at(0));
+        for millis in [0, 900, 1800] {
+            timers.trigger(at(millis));
+            assert!(!timers.is_due(at(millis + 999)));
+        }
+        assert!(timers.is_due(at(2800)));
+    }
+
+    #[test]
+    fn without_new_peers_only_the_periodic_one_comes() {
+        let timers = BootstrapTimers::new(Some(MINUTE), None, at(0));
+        assert_eq!(timers.next(), Some(at(60_000)));
+        let mut never = BootstrapTimers::new(Some(MINUTE), None, at(0));
+        never.trigger(at(1));
+        assert_eq!(never.next(), Some(at(60_000)));
+    }
+
+    #[test]
+    fn one_that_runs_prevents_others_until_the_next_interval() {
+        let mut timers = BootstrapTimers::new(Some(MINUTE), Some(SECOND), at(0));
+        timers.trigger(at(0));
+        timers.started(at(500));
+        assert_eq!(timers.next(), None);
+        timers.trigger(at(600));
+        assert!(!timers.is_due(at(100_000)));
+        timers.finished();
+        // One that was wanted meanwhile is not forgotten.
+        assert_eq!(timers.next(), Some(at(1600)));
+        let mut quiet = BootstrapTimers::new(Some(MINUTE), Some(SECOND), at(0));
+        quiet.started(at(500));
+        quiet.finished();
+        assert_eq!(quiet.next(), Some(at(60_500)));
+    }
+
+    #[test]
+    fn several_that_run_prevent_others_until_the_last_is_over() {
+        let mut timers = BootstrapTimers::new(Some(MINUTE), None, at(0));
+        timers.started(at(0));
+        timers.started(at(0));
+        timers.finished();
+        assert_eq!(timers.next(), None);
+        timers.finished();
+        assert_eq!(timers.next(), Some(at(60_000)));
+    }
+
+    #[test]
+    fn with_nobody_to_ask_the_timers_begin_anew() {
+        let mut timers = BootstrapTimers::new(Some(MINUTE), Some(SECOND), at(0));
+        timers.trigger(at(0));
+        timers.reset(at(1000));
+        assert_eq!(timers.next(), Some(at(61_000)));
+    }
+}

@@ -1,0 +1,355 @@
+//! Who is asked next, and what the answers mean.
+
+use super::{Deadline, Dht, Moment, Purpose, RpcFailure, RpcId};
+use crate::{
+    identity::PeerId,
+    multiaddr::Multiaddr,
+    protocol::kad::{
+        iterators::Step,
+        message::{Message, MessageType, PeerView},
+        query::{InFlight, Query, QueryId, QueryInfo, PutRecordPhase, AddProviderPhase},
+        store::RecordStore,
+    },
+};
+use alloc::{boxed::Box, vec::Vec};
+use bytes::Bytes;
+
+/// Responses up to this size are kept alive by the addresses in them; those in longer ones are copied.
+const SHARED_RESPONSE: usize = 16 * 1024;
+
+/// How a query ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It has found what there is, or was told to end.
+    Complete,
+    /// It has taken too long.
+    TimedOut,
+}
+
+impl<S: RecordStore> Dht<S> {
+    /// A response to a request, or why there is none.
+    pub fn handle_response(
+        &mut self,
+        at: Moment,
+        rpc: RpcId,
+        response: Result<Bytes, RpcFailure>,
+    ) {
+        let Some(about) = self.take_rpc(rpc) else {
+            return;
+        };
+        let peer = about.peer;
+        let answered = match &response {
+            Ok(bytes) => Message::decode(bytes).ok().map(|message| (bytes, message)),
+            Err(_) => None,
+        };
+        match &response {
+            Ok(_) if answered.is_none() => {
+                let count = &mut self.statistics.malformed_responses;
+                *count = count.saturating_add(1);
+                self.unreachable(at, &peer);
+            }
+            Ok(_) => {}
+            Err(RpcFailure::Unsupported) => self.demote(&peer),
+            Err(RpcFailure::Busy) => {}
+            Err(_) => self.unreachable(at, &peer),
+        }
+        match about.purpose {
+            Purpose::Query(id) => {
+                let Some(mut query) = self.queries.remove(&id) else {
+                    return;
+                };
+                query.in_flight.retain(|flight| flight.rpc != rpc);
+                match answered {
+                    Some((bytes, message)) => self.answered(at, id, &mut query, peer, bytes, &message),
+                    None => failed(&mut query, &peer),
+                }
+                self.queries.insert(id, query);
+                self.advance(at, id);
+            }
+            Purpose::Check => self.check_answered(at, &peer, answered.map(|(_, message)| message)),
+            Purpose::Probe | Purpose::Correction => {
+                if answered.is_some() {
+                    self.answers(at, &peer);
+                }
+            }
+        }
+    }
+
+    /// A request that has no response is sent.
+    pub fn handle_sent(&mut self, at: Moment, rpc: RpcId) {
+        if self.rpcs.get(&rpc).is_none_or(|about| about.responds) {
+            return;
+        }
+        let Some(about) = self.take_rpc(rpc) else {
+            return;
+        };
+        let Purpose::Query(id) = about.purpose else {
+            return;
+        };
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
+        query.in_flight.retain(|flight| flight.rpc != rpc);
+        query.stats.successes = query.stats.successes.saturating_add(1);
+        if let QueryInfo::AddProvider {
+            phase: AddProviderPhase::AddProvider { told },
+            ..
+        } = &mut query.info
+        {
+            *told = told.saturating_add(1);
+        }
+        query.peers.on_success(&about.peer, [], at.now);
+        self.advance(at, id);
+    }
+
+    /// A peer answered a query.
+    fn answered(
+        &mut self,
+        at: Moment,
+        id: QueryId,
+        query: &mut Box<Query>,
+        peer: PeerId,
+        bytes: &Bytes,
+        message: &Message<'_>,
+    ) {
+        if !self.answers_the_question(query, message) {
+            let count = &mut self.statistics.malformed_responses;
+            *count = count.saturating_add(1);
+            self.unreachable(at, &peer);
+            return failed(query, &peer);
+        }
+        self.answers_query(at, &peer, query);
+        query.stats.successes = query.stats.successes.saturating_add(1);
+        let mut closer = core::mem::take(&mut self.peers);
+        closer.clear();
+        self.collect_closer(bytes, message, query, &mut closer);
+        query.peers.on_success(&peer, closer.iter().copied(), at.now);
+        self.peers = closer;
+        match &query.info {
+            QueryInfo::GetRecord { .. } => self.value_answered(at, id, query, peer, message),
+            QueryInfo::GetProviders { .. } => self.providers_answered(at, id, query, bytes, message),
+            QueryInfo::PutRecord { .. } => self.put_answered(query, peer),
+            _ => {}
+        }
+    }
+
+    /// Whether a response is of the type, and about the key, that the request was.
+    fn answers_the_question(&self, query: &Query, message: &Message<'_>) -> bool {
+        match &query.info {
+            QueryInfo::GetRecord { key, .. } => {
+                let record = message.record.as_ref();
+                message.kind == MessageType::GetValue
+                    && record.is_none_or(|record| record.key == key.as_bytes())
+            }
+            QueryInfo::GetProviders { .. } => message.kind == MessageType::GetProviders,
+            QueryInfo::PutRecord {
+                record,
+                phase: PutRecordPhase::PutRecord { .. },
+                ..
+            } => {
+                let echo = message.record.as_ref();
+                message.kind == MessageType::PutValue
+                    && echo.is_some_and(|echo| {
+                        echo.key == record.key.as_bytes() && echo.value == &*record.value
+                    })
+            }
+            _ => message.kind == MessageType::FindNode,
+        }
+    }
+
+    /// The peers that a response tells of and that are worth asking; where they may be reached is remembered.
+    fn collect_closer(
+        &mut self,
+        bytes: &Bytes,
+        message: &Message<'_>,
+        query: &mut Query,
+        closer: &mut Vec<PeerId>,
+    ) {
+        let mut groups = self.response_groups(message);
+        for told in message.closer_peers() {
+            let room = closer.len() < self.config.max_closer_peers;
+            if told.peer == self.local {
+                continue;
+            }
+            let addresses = room
+                .then(|| self.usable(bytes, &told))
+                .flatten()
+                .filter(|addresses| groups.allow(addresses));
+            let Some(addresses) = addresses else {
+                self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
+                continue;
+            };
+            self.remember(query, told.peer, addresses);
+            closer.push(told.peer);
+        }
+    }
+
+    /// Adds addresses to those that a query knows of a peer: what was learnt first stays.
+    pub(super) fn remember(&self, query: &mut Query, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let max_peers = self.config.max_candidates.saturating_mul(2);
+        if query.learnt.len() >= max_peers && !query.learnt.contains_key(&peer) {
+            return;
+        }
+        let known = query.learnt.entry(peer).or_default();
+        if known.is_empty() {
+            *known = addresses;
+            return;
+        }
+        for address in addresses {
+            if known.len() < self.config.max_addresses && !known.contains(&address) {
+                known.push(address);
+            }
+        }
+    }
+
+    /// The addresses of a peer that may be dialed; `None` if it has some, and none of them may be.
+    pub(super) fn usable(&self, bytes: &Bytes, told: &PeerView<'_>) -> Option<Vec<Multiaddr>> {
+        let mut any = false;
+        let mut addresses = Vec::new();
+        for address in told.addresses() {
+            any = true;
+            let address = if bytes.len() > SHARED_RESPONSE {
+                Multiaddr::from_bytes(address)
+            } else {
+                Multiaddr::from_shared(bytes.slice_ref(address))
+            };
+            let Ok(address) = address else { continue };
+            if addresses.len() < self.config.max_addresses
+                && self.config.address_scope.allows(&address)
+            {
+                addresses.push(address);
+            }
+        }
+        (!any || !addresses.is_empty()).then_some(addresses)
+    }
+
+    /// Lets a query ask whomever it wants to ask now.
+    pub(super) fn advance(&mut self, at: Moment, id: QueryId) {
+        let Some(mut query) = self.queries.remove(&id) else {
+            return;
+        };
+        if query.is_storing() {
+            self.queries.insert(id, query);
+            return;
+        }
+        let responds = !matches!(
+            query.info,
+            QueryInfo::AddProvider {
+                phase: AddProviderPhase::AddProvider { .. },
+                ..
+            }
+        );
+        while !query.ends_early {
+            match query.peers.next(at.now) {
+                Step::Ask(peer) if peer == self.local => {
+                    query.peers.on_failure(&peer);
+                }
+                Step::Ask(peer) => {
+                    query.stats.requests = query.stats.requests.saturating_add(1);
+                    let message = query.request.clone();
+                    let purpose = Purpose::Query(id);
+                    let rpc = self.request(at, peer, message, responds, purpose);
+                    query.in_flight.push(InFlight { rpc, peer });
+                }
+                Step::Wait => {
+                    match query.peers.next_deadline() {
+                        Some(next) => self.timers.set(Deadline::Step(id), next),
+                        None => self.timers.clear(Deadline::Step(id)),
+                    }
+                    self.queries.insert(id, query);
+                    return;
+                }
+                Step::Finished => break,
+            }
+        }
+        query.ends_early = false;
+        self.conclude(at, id, query, End::Complete);
+    }
+
+    /// A query has taken too long.
+    pub(super) fn query_late(&mut self, at: Moment, id: QueryId) {
+        if let Some(query) = self.queries.remove(&id) {
+            self.conclude(at, id, query, End::TimedOut);
+        }
+    }
+
+    /// Queries that were told to end do.
+    pub(super) fn end_early(&mut self, at: Moment) {
+        while let Some(id) = self
+            .queries
+            .iter()
+            .find_map(|(id, query)| query.ends_early.then_some(*id))
+        {
+            let Some(mut query) = self.queries.remove(&id) else {
+                return;
+            };
+            query.ends_early = false;
+            self.conclude(at, id, query, End::Complete);
+        }
+    }
+
+    /// A query that is over; what it waited for is no longer wanted.
+    pub(super) fn take_query(&mut self, id: QueryId) -> Option<Box<Query>> {
+        let query = self.queries.remove(&id)?;
+        self.forget(id, &query);
+        Some(query)
+    }
+
+    pub(super) fn forget(&mut self, id: QueryId, query: &Query) {
+        self.timers.clear(Deadline::Query(id));
+        self.timers.clear(Deadline::Step(id));
+        if query.is_giving() {
+            self.detach_requests(query);
+        } else {
+            self.cancel_requests(query);
+        }
+    }
+
+    /// A peer cannot be asked any more: all its connections are gone, or it could not be dialed. Its open requests fail.
+    pub fn handle_unreachable(&mut self, at: Moment, peer: &PeerId) {
+        let open: Vec<RpcId> = self
+            .rpcs
+            .iter()
+            .filter_map(|(rpc, about)| (about.peer == *peer).then_some(*rpc))
+            .collect();
+        for rpc in open {
+            self.handle_response(at, rpc, Err(RpcFailure::Unreachable));
+        }
+    }
+}
+
+impl Query {
+    /// The own store has not replied yet.
+    const fn is_storing(&self) -> bool {
+        matches!(
+            self.info,
+            QueryInfo::PutRecord {
+                phase: PutRecordPhase::Storing,
+                ..
+            } | QueryInfo::AddProvider {
+                phase: AddProviderPhase::Storing,
+                ..
+            }
+        )
+    }
+
+    /// Peers are being given something: that is not taken back.
+    const fn is_giving(&self) -> bool {
+        matches!(
+            self.info,
+            QueryInfo::PutRecord {
+                phase: PutRecordPhase::PutRecord { .. },
+                ..
+            } | QueryInfo::AddProvider {
+                phase: AddProviderPhase::AddProvider { .. },
+                ..
+            }
+        )
+    }
+}
+
+/// A peer did not answer a query.
+fn failed(query: &mut Query, peer: &PeerId) {
+    query.stats.failures = query.stats.failures.saturating_add(1);
+    query.peers.on_failure(peer);
+}

@@ -1,0 +1,222 @@
+//! Getting, putting and correcting records.
+
+use super::{Dht, Moment, Purpose};
+use crate::{
+    identity::PeerId,
+    protocol::kad::{
+        config::Caching,
+        event::{GetProvidersOk, GetRecordOk, PeerRecord, QueryResult},
+        message::{Message, request},
+        query::{Answered, PutRecordPhase, Query, QueryId, QueryInfo},
+        record::{PeerInfo, ProviderRecord, Record},
+        store::RecordStore,
+    },
+};
+use alloc::{boxed::Box, vec::Vec};
+use bytes::Bytes;
+
+impl<S: RecordStore> Dht<S> {
+    /// A peer answered a get, with a value or without.
+    pub(super) fn value_answered(
+        &mut self,
+        at: Moment,
+        id: QueryId,
+        query: &mut Box<Query>,
+        peer: PeerId,
+        message: &Message<'_>,
+    ) {
+        let record = message
+            .record
+            .as_ref()
+            .map(|record| record.to_record(at.unix))
+            .filter(|record| !record.is_expired(at.unix));
+        let valid = record.filter(|record| {
+            let valid = self
+                .config
+                .validator
+                .validate(&record.key, &record.value, at.unix);
+            if valid.is_err() || record.value.len() > self.config.max_value_len {
+                let count = &mut self.statistics.invalid_values;
+                *count = count.saturating_add(1);
+                return false;
+            }
+            true
+        });
+        let value = valid.as_ref().map(|record| record.value.clone());
+        query.answered.push(Answered { peer, value });
+        let Some(record) = valid else {
+            let Caching::Enabled { max_peers } = self.config.caching else {
+                return;
+            };
+            let target = query.target;
+            if let QueryInfo::GetRecord {
+                cache_candidates, ..
+            } = &mut query.info
+            {
+                Self::candidates_for_cache(cache_candidates, peer, &target, max_peers.into());
+            }
+            return;
+        };
+        self.found(at, id, query, Some(peer), record);
+    }
+
+    /// What this node itself has of a record.
+    pub(super) fn own_record(&mut self, at: Moment, id: QueryId, record: Option<Record>) {
+        let (Some(record), Some(mut query)) = (record, self.queries.remove(&id)) else {
+            return;
+        };
+        let valid = self
+            .config
+            .validator
+            .validate(&record.key, &record.value, at.unix);
+        if valid.is_ok() && !record.is_expired(at.unix) {
+            self.found(at, id, &mut query, None, record);
+        }
+        self.queries.insert(id, query);
+    }
+
+    /// A valid value.
+    fn found(
+        &mut self,
+        at: Moment,
+        id: QueryId,
+        query: &mut Box<Query>,
+        peer: Option<PeerId>,
+        record: Record,
+    ) {
+        let new = PeerRecord { peer, record };
+        let better = query.best.as_ref().is_none_or(|best| {
+            let values = [&*best.record.value, &*new.record.value];
+            best.record.value != new.record.value
+                && self.config.validator.select(&new.record.key, &values) == 1
+        });
+        if better {
+            query.best = Some(new.clone());
+        }
+        if let QueryInfo::GetRecord { found, .. } = &mut query.info {
+            *found = found.saturating_add(1);
+            if query.options.quorum.is_some_and(|quorum| *found >= quorum.get()) {
+                query.ends_early = true;
+            }
+        }
+        let result = QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(new)));
+        self.progress(at, id, query, result, false);
+    }
+
+    /// Gives the best value to those of the closest peers that had none or another one.
+    pub(super) fn correct(&mut self, at: Moment, query: &Query, best: &Record) {
+        if !self.config.entry_correction {
+            return;
+        }
+        let closest = query.peers.result();
+        let outdated = query.answered.iter().filter(|answered| {
+            answered.value.as_ref() != Some(&best.value) && closest.contains(&answered.peer)
+        });
+        let peers: Vec<PeerId> = outdated.map(|answered| answered.peer).collect();
+        if peers.is_empty() {
+            return;
+        }
+        let mut message = Vec::new();
+        request::put_value(&mut message, best, at.unix, best.publisher.as_ref());
+        let message = Bytes::from(message);
+        for peer in peers {
+            self.request(at, peer, message.clone(), true, Purpose::Correction);
+        }
+    }
+
+    /// A peer took a record.
+    pub(super) fn put_answered(&self, query: &mut Query, peer: PeerId) {
+        if let QueryInfo::PutRecord {
+            phase: PutRecordPhase::PutRecord { success },
+            ..
+        } = &mut query.info
+        {
+            success.push(peer);
+        }
+        if self.has_quorum(query) {
+            query.ends_early = true;
+        }
+    }
+
+    /// A peer told of providers.
+    pub(super) fn providers_answered(
+        &mut self,
+        at: Moment,
+        id: QueryId,
+        query: &mut Box<Query>,
+        bytes: &Bytes,
+        message: &Message<'_>,
+    ) {
+        let mut providers = Vec::new();
+        for told in message.provider_peers() {
+            if query.told.len() >= self.config.max_candidates {
+                break;
+            }
+            let addresses = self.usable(bytes, &told).unwrap_or_default();
+            if told.peer != self.local && query.told.insert(told.peer) {
+                let peer = told.peer;
+                providers.push(PeerInfo { peer, addresses });
+            }
+        }
+        self.found_providers(at, id, query, providers);
+    }
+
+    /// What this node itself knows of providers.
+    pub(super) fn own_providers(
+        &mut self,
+        at: Moment,
+        id: QueryId,
+        records: Vec<ProviderRecord>,
+    ) {
+        let Some(mut query) = self.queries.remove(&id) else {
+            return;
+        };
+        let records = records.into_iter().filter(|record| {
+            !record.is_expired(at.unix) && query.told.insert(record.provider)
+        });
+        let providers = records
+            .map(|record| {
+                let own = record.provider == self.local;
+                let addresses = if own {
+                    self.own_addresses().cloned().collect()
+                } else {
+                    record.addresses
+                };
+                PeerInfo {
+                    peer: record.provider,
+                    addresses,
+                }
+            })
+            .collect();
+        self.found_providers(at, id, &mut query, providers);
+        self.queries.insert(id, query);
+    }
+
+    fn found_providers(
+        &mut self,
+        at: Moment,
+        id: QueryId,
+        query: &mut Box<Query>,
+        providers: Vec<PeerInfo>,
+    ) {
+        let QueryInfo::GetProviders {
+            key,
+            providers_found,
+            ..
+        } = &mut query.info
+        else {
+            return;
+        };
+        if providers.is_empty() {
+            return;
+        }
+        *providers_found = query.told.len();
+        let key = key.clone();
+        let enough = query.options.count;
+        if enough.is_some_and(|count| query.told.len() >= count.get()) {
+            query.ends_early = true;
+        }
+        let found = GetProvidersOk::FoundProviders { key, providers };
+        self.progress(at, id, query, QueryResult::GetProviders(Ok(found)), false);
+    }
+}

@@ -1,0 +1,209 @@
+//! What was asked of the store, and why.
+
+use super::{Dht, InboundId, Moment, QueryRefused};
+use crate::{
+    connection::ConnectionId,
+    identity::PeerId,
+    protocol::kad::{
+        event::{AddProviderError, PutRecordError, QueryResult},
+        key::RecordKey,
+        query::{AddProviderContext, PutRecordContext, QueryId, QueryInfo},
+        record::Record,
+        store::{RecordStore, StoreError, StoreReply, StoreRequest, StoreRequestId},
+    },
+};
+
+/// What a reply of the store is for.
+#[derive(Clone, Debug)]
+pub(super) enum Awaiting {
+    /// Nobody cares.
+    Nothing,
+    /// A peer wants a record.
+    Get {
+        to: InboundId,
+        from: PeerId,
+        key: RecordKey,
+    },
+    /// A peer wants providers.
+    Providers {
+        to: InboundId,
+        from: PeerId,
+        key: RecordKey,
+    },
+    /// A peer wants a record kept.
+    Put {
+        to: InboundId,
+        source: PeerId,
+        connection: ConnectionId,
+        record: Record,
+    },
+    /// A peer wants to be known as a provider.
+    AddProvider { to: InboundId },
+    /// A query wants what this node itself has.
+    OwnRecord(QueryId),
+    OwnProviders(QueryId),
+    /// A query can begin.
+    Stored(QueryId),
+    /// Records to publish or replicate.
+    Records,
+    /// Provider records to publish again.
+    Provided,
+    Sweep,
+}
+
+impl<S: RecordStore> Dht<S> {
+    /// Asks the store; the reply may be dealt with before this returns. Whether it was asked at all.
+    pub(super) fn ask_store(&mut self, at: Moment, request: StoreRequest, awaiting: Awaiting) -> bool {
+        let full = self.awaiting.len() >= self.config.max_store_requests;
+        if full {
+            let failed = StoreReply::Failed(StoreError::Unavailable);
+            self.store_replied(at, awaiting, failed);
+            return false;
+        }
+        let (id, reply) = self.submit(at, request);
+        match reply {
+            Some(reply) => self.store_replied(at, awaiting, reply),
+            None => {
+                self.awaiting.insert(id, awaiting);
+            }
+        }
+        true
+    }
+
+    fn submit(&mut self, at: Moment, request: StoreRequest) -> (StoreRequestId, Option<StoreReply>) {
+        let id = StoreRequestId(self.asked_store);
+        self.asked_store = self.asked_store.saturating_add(1);
+        let waker = self.waker.as_ref();
+        (id, self.store.submit(id, request, at.unix, waker))
+    }
+
+    /// Stores something of this node's own before a query about it begins: done, or the name of the reply to come.
+    pub(super) fn store_first(
+        &mut self,
+        at: Moment,
+        request: StoreRequest,
+    ) -> Result<Option<StoreRequestId>, QueryRefused> {
+        if self.awaiting.len() >= self.config.max_store_requests {
+            return Err(QueryRefused::Store(StoreError::Unavailable));
+        }
+        let (id, reply) = self.submit(at, request);
+        let Some(reply) = reply else {
+            return Ok(Some(id));
+        };
+        stored(&reply).map_err(QueryRefused::Store)?;
+        Ok(None)
+    }
+
+    pub(super) fn begin_once_stored(
+        &mut self,
+        at: Moment,
+        query: QueryId,
+        stored: Option<StoreRequestId>,
+    ) {
+        match stored {
+            Some(reply) => {
+                self.awaiting.insert(reply, Awaiting::Stored(query));
+            }
+            None => self.begin_lookup(at, query),
+        }
+    }
+
+    pub(super) fn take_store_replies(&mut self, at: Moment) {
+        while let Some((id, reply)) = self.store.poll_reply() {
+            if let Some(awaiting) = self.awaiting.remove(&id) {
+                self.store_replied(at, awaiting, reply);
+            }
+        }
+    }
+
+    fn store_replied(&mut self, at: Moment, awaiting: Awaiting, reply: StoreReply) {
+        match (awaiting, reply) {
+            (Awaiting::Get { to, from, key }, reply) => {
+                let record = match reply {
+                    StoreReply::Record(record) => record,
+                    _ => None,
+                };
+                self.answer_get(at, to, &from, &key, record);
+            }
+            (Awaiting::Providers { to, from, key }, reply) => {
+                let providers = match reply {
+                    StoreReply::Providers(providers) => providers,
+                    _ => alloc::vec::Vec::new(),
+                };
+                self.answer_providers(to, &from, &key, &providers);
+            }
+            (
+                Awaiting::Put {
+                    to,
+                    source,
+                    connection,
+                    record,
+                },
+                reply,
+            ) => match stored(&reply) {
+                Ok(()) => self.acknowledge_put(at, to, source, connection, &record),
+                Err(_) => self.refused_by_store(to),
+            },
+            (Awaiting::AddProvider { to }, reply) => match stored(&reply) {
+                Ok(()) => self.provider_added(to),
+                Err(_) => self.refused_by_store(to),
+            },
+            (Awaiting::OwnRecord(id), StoreReply::Record(record)) => self.own_record(at, id, record),
+            (Awaiting::OwnProviders(id), StoreReply::Providers(providers)) => {
+                self.own_providers(at, id, providers);
+            }
+            (Awaiting::Stored(id), reply) => match stored(&reply) {
+                Ok(()) => self.begin_lookup(at, id),
+                Err(error) => self.not_stored(at, id, error),
+            },
+            (Awaiting::Records, StoreReply::Records(records)) => self.publish_records(at, records),
+            (Awaiting::Records, _) => self.publish_records(at, alloc::vec::Vec::new()),
+            (Awaiting::Provided, StoreReply::Provided(records)) => {
+                self.publish_providers(at, records);
+            }
+            (Awaiting::Provided, _) => self.publish_providers(at, alloc::vec::Vec::new()),
+            (Awaiting::Sweep, StoreReply::Swept(count)) => {
+                self.statistics.swept = self.statistics.swept.saturating_add(count);
+            }
+            _ => {}
+        }
+    }
+
+    /// The own store did not take what a query is about.
+    fn not_stored(&mut self, at: Moment, id: QueryId, error: StoreError) {
+        let Some(mut query) = self.take_query(id) else {
+            return;
+        };
+        let result = match &query.info {
+            QueryInfo::PutRecord {
+                record, context, ..
+            } => {
+                let key = record.key.clone();
+                let failed = Err(PutRecordError::Store { key, error });
+                match context {
+                    PutRecordContext::Republish => QueryResult::RepublishRecord(failed),
+                    _ => QueryResult::PutRecord(failed),
+                }
+            }
+            QueryInfo::AddProvider { key, context, .. } => {
+                let key = key.clone();
+                let failed = Err(AddProviderError::Store { key, error });
+                match context {
+                    AddProviderContext::Publish => QueryResult::StartProviding(failed),
+                    AddProviderContext::Republish => QueryResult::RepublishProvider(failed),
+                }
+            }
+            _ => return,
+        };
+        self.progress(at, id, &mut query, result, true);
+    }
+}
+
+/// Whether a reply says that something was stored.
+fn stored(reply: &StoreReply) -> Result<(), StoreError> {
+    match reply {
+        StoreReply::Put(result) | StoreReply::AddProvider(result) => result.clone(),
+        StoreReply::Failed(error) => Err(error.clone()),
+        _ => Err(StoreError::Unavailable),
+    }
+}

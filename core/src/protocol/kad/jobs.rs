@@ -1,0 +1,144 @@
+//! When records are published again, and how far that is.
+
+use super::{config::Config, key::RecordKey, query::PutRecordContext};
+use crate::time::Instant;
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+/// Keys that came from peers since the last run, and need not be given to others in the next one: whoever sent them has.
+const MAX_SKIPPED: usize = 1024;
+
+/// A run through the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Run {
+    /// None is under way.
+    Idle,
+    /// The part after this key comes next.
+    Ready(Option<RecordKey>),
+    /// A part was asked of the store.
+    Asked(Option<RecordKey>),
+}
+
+/// The two jobs, reference tests `new_job_not_running`, `run_put_record_job`, `run_add_provider_job`. The first run is one
+/// interval after the beginning, the next one an interval after the last record of the one before had its turn.
+#[derive(Clone, Debug)]
+pub(super) struct Jobs {
+    replication: Option<Duration>,
+    publication: Option<Duration>,
+    announcement: Option<Duration>,
+    next_records: Option<Instant>,
+    next_publication: Option<Instant>,
+    next_providers: Option<Instant>,
+    records: Run,
+    providers: Run,
+    /// The run is one in which own records are published.
+    publishes: bool,
+    skipped: BTreeSet<RecordKey>,
+}
+
+impl Jobs {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
+        let after = |interval: Option<Duration>| Some(now.saturating_add(interval?));
+        let replication = config.replication_interval;
+        let publication = config.publication_interval;
+        let announcement = config.provider_publication_interval;
+        Self {
+            replication,
+            publication,
+            announcement,
+            next_records: after(replication.or(publication)),
+            next_publication: after(publication),
+            next_providers: after(announcement),
+            records: Run::Idle,
+            providers: Run::Idle,
+            publishes: false,
+            skipped: BTreeSet::new(),
+        }
+    }
+
+    /// When the next run through the records begins; `None` while one is under way.
+    pub(super) fn next_records(&self) -> Option<Instant> {
+        self.next_records.filter(|_| self.records == Run::Idle)
+    }
+
+    /// When the next run through the provider records begins.
+    pub(super) fn next_providers(&self) -> Option<Instant> {
+        self.next_providers.filter(|_| self.providers == Run::Idle)
+    }
+
+    /// A record came from a peer.
+    pub(super) fn just_received(&mut self, key: &RecordKey) {
+        if self.skipped.len() < MAX_SKIPPED && self.replication.is_some() {
+            self.skipped.insert(key.clone());
+        }
+    }
+
+    pub(super) fn begin_records(&mut self, now: Instant) {
+        self.publishes = self.next_publication.is_some_and(|next| next <= now);
+        self.records = Run::Ready(None);
+    }
+
+    pub(super) fn begin_providers(&mut self) {
+        self.providers = Run::Ready(None);
+    }
+
+    /// The part of the records to ask the store for, if there is room for any.
+    pub(super) fn records_page(&mut self, room: usize) -> Option<Option<RecordKey>> {
+        page(&mut self.records, room)
+    }
+
+    /// The part of the provider records to ask the store for.
+    pub(super) fn providers_page(&mut self, room: usize) -> Option<Option<RecordKey>> {
+        page(&mut self.providers, room)
+    }
+
+    /// Why a record is given to peers in this run, if it is.
+    pub(super) fn context(&self, key: &RecordKey, local: bool) -> Option<PutRecordContext> {
+        if local {
+            return self.publishes.then_some(PutRecordContext::Republish);
+        }
+        let wanted = self.replication.is_some() && !self.skipped.contains(key);
+        wanted.then_some(PutRecordContext::Replicate)
+    }
+
+    /// A part has had its turn, up to this key; `None` if there was nothing left. Whether there may be more.
+    pub(super) fn records_published(&mut self, last: Option<RecordKey>, now: Instant) -> bool {
+        if let Some(last) = last {
+            self.records = Run::Ready(Some(last));
+            return true;
+        }
+        self.records = Run::Idle;
+        self.skipped.clear();
+        let interval = self.replication.or(self.publication);
+        self.next_records = interval.map(|interval| now.saturating_add(interval));
+        if self.publishes {
+            self.next_publication = self
+                .publication
+                .map(|interval| now.saturating_add(interval));
+        }
+        false
+    }
+
+    /// The same of provider records.
+    pub(super) fn providers_published(&mut self, last: Option<RecordKey>, now: Instant) -> bool {
+        if let Some(last) = last {
+            self.providers = Run::Ready(Some(last));
+            return true;
+        }
+        self.providers = Run::Idle;
+        self.next_providers = self
+            .announcement
+            .map(|interval| now.saturating_add(interval));
+        false
+    }
+}
+
+fn page(run: &mut Run, room: usize) -> Option<Option<RecordKey>> {
+    let Run::Ready(after) = run else { return None };
+    if room == 0 {
+        return None;
+    }
+    let after = after.take();
+    *run = Run::Asked(after.clone());
+    Some(after)
+}
