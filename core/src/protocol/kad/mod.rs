@@ -2,6 +2,9 @@
 
 mod key;
 mod record;
+pub mod store;
+pub mod validator;
 
 pub use key::{Distance, Key, RecordKey};
 pub use record::{PeerInfo, ProviderRecord, Quorum, Record};
+pub use store::{MemoryStore, RecordStore, StoreError};
