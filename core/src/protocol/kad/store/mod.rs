@@ -19,6 +19,16 @@
 //! assert_eq!(store.submit(id, get, now, None), Some(StoreReply::Record(Some(record))));
 //! ```
 
+mod config;
+mod memory;
+mod providers;
+mod records;
+
+pub use config::MemoryStoreConfig;
+pub use memory::MemoryStore;
+pub use providers::{ProviderSlot, ProviderTable};
+pub use records::{RecordEntry, RecordTable};
+
 use super::{
     key::RecordKey,
     record::{ProviderRecord, Record},
