@@ -674,7 +674,12 @@ fn a_flood_of_providers_passes_no_limit_and_displaces_nobody_who_is_near() {
     add(&mut store, provider("own", 1, &[]), Origin::Local).unwrap();
     for number in 2..50_000 {
         let key = format!("{number}");
-        let address = format!("/ip4/{}.{}.{}.1/tcp/1", 11 + number % 100, number / 100 % 250, number / 25_000);
+        let address = format!(
+            "/ip4/{}.{}.{}.1/tcp/1",
+            11 + number % 100,
+            number / 100 % 250,
+            number / 25_000
+        );
         let _ = add_peer(&mut store, provider(&near, number, &[&address]));
         let _ = add_peer(&mut store, provider(&key, number, &[&address]));
         let _ = add_peer(&mut store, provider(&key, 7, &[&address]));
