@@ -10,7 +10,7 @@ use crate::{
     protocol::kad::validator::{AcceptAll, InvalidRecord, Validator},
 };
 use alloc::{format, sync::Arc, vec};
-use core::time::Duration;
+use core::{slice, time::Duration};
 
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
 
@@ -162,7 +162,7 @@ fn a_provider_is_added_read_and_removed() {
     let mut store = store(MemoryStoreConfig::default());
     let own = provider("key", 9, &[]);
     assert_eq!(add(&mut store, own.clone(), Origin::Local), Ok(()));
-    assert_eq!(providers(&mut store, "key"), [own.clone()]);
+    assert_eq!(providers(&mut store, "key"), slice::from_ref(&own));
     assert_eq!(provided(&mut store), [own]);
     for (number, removed) in [(8, false), (9, true), (9, false)] {
         let remove = StoreRequest::RemoveProvider {
@@ -212,7 +212,7 @@ fn what_this_node_provides_is_replaced_when_it_is_provided_again() {
             ..provider("key", 9, &[address])
         };
         add(&mut store, record.clone(), Origin::Local).unwrap();
-        assert_eq!(provided(&mut store), [record.clone()]);
+        assert_eq!(provided(&mut store), slice::from_ref(&record));
         assert_eq!(providers(&mut store, "key"), [record]);
     }
     // A peer that says it were this node changes nothing.
