@@ -3,9 +3,13 @@
 pub mod iterators;
 mod key;
 mod record;
+pub mod table;
 
 pub use iterators::{
     ClosestConfig, ClosestPeers, DisjointPeers, FixedPeers, PeersIterator, Step, Termination,
 };
 pub use key::{Distance, Key, RecordKey};
 pub use record::{PeerInfo, ProviderRecord, Quorum, Record};
+pub use table::{
+    Applied, BucketRef, DiversityLimits, Entry, Insert, Removed, RoutingTable, Status, TableConfig,
+};

@@ -291,8 +291,9 @@ impl ClosestPeers {
         &mut self,
         peer: &PeerId,
         closer: impl IntoIterator<Item = PeerId>,
-        _now: Instant,
+        now: Instant,
     ) -> bool {
+        self.expire(now);
         if !self.settle(peer, State::Succeeded) {
             return false;
         }
