@@ -1,10 +1,15 @@
 //! Kademlia: a distributed hash table of peers, records and providers.
 
+pub mod iterators;
 mod key;
 mod record;
-pub mod store;
-pub mod validator;
+pub mod table;
 
+pub use iterators::{
+    ClosestConfig, ClosestPeers, DisjointPeers, FixedPeers, PeersIterator, Step, Termination,
+};
 pub use key::{Distance, Key, RecordKey};
 pub use record::{PeerInfo, ProviderRecord, Quorum, Record};
-pub use store::{MemoryStore, RecordStore, StoreError};
+pub use table::{
+    Applied, BucketRef, DiversityLimits, Entry, Insert, Removed, RoutingTable, Status, TableConfig,
+};
