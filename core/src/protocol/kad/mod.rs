@@ -1,7 +1,9 @@
 //! Kademlia: a distributed hash table of peers, records and providers.
 
 mod key;
+pub mod message;
 mod record;
+pub mod rfc3339;
 
 pub use key::{Distance, Key, RecordKey};
 pub use record::{PeerInfo, ProviderRecord, Quorum, Record};
