@@ -2,8 +2,9 @@
 
 pub mod iterators;
 mod key;
+pub mod message;
 mod record;
-pub mod table;
+pub mod rfc3339;
 
 pub use iterators::{
     ClosestConfig, ClosestPeers, DisjointPeers, FixedPeers, PeersIterator, Step, Termination,
