@@ -356,7 +356,7 @@ impl<S: RecordStore> Dht<S> {
             .disjoint_paths
             .unwrap_or(self.config.disjoint_query_paths);
         if disjoint {
-            PeersIterator::Disjoint(DisjointPeers::new(config, target, known))
+            PeersIterator::Disjoint(DisjointPeers::new(config.parallelism, config, target, known))
         } else {
             PeersIterator::Closest(ClosestPeers::new(config, target, known))
         }

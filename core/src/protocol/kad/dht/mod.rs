@@ -25,6 +25,8 @@ mod results;
 mod storing;
 
 pub use commands::QueryRefused;
+pub use membership::RoutingUpdate;
+pub use responding::Inbound;
 
 use super::{
     bootstrap::BootstrapTimers,
@@ -47,6 +49,7 @@ use crate::{
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, VecDeque},
+    string::String,
     vec::Vec,
 };
 use bytes::Bytes;
@@ -277,6 +280,25 @@ impl<S: RecordStore> Dht<S> {
         dht
     }
 
+    /// Begins anew, with nothing but the store and what the node was told to be: for a machine that was made before its
+    /// host knew the time.
+    pub(super) fn begin(&mut self, local: PeerId, seed: &Seed, at: Moment)
+    where
+        S: RecordStore,
+    {
+        (self.local, self.position) = (local, Key::of_peer(&local));
+        self.table = RoutingTable::new(self.position, self.table.config().clone());
+        self.rng = seed.rng();
+        self.timers = Timers::new();
+        self.jobs = Jobs::new(&self.config, at.now);
+        self.bootstraps = BootstrapTimers::new(
+            self.config.periodic_bootstrap_interval,
+            self.config.automatic_bootstrap_throttle,
+            at.now,
+        );
+        self.begin_background(at);
+    }
+
     /// Its identity.
     #[must_use]
     pub const fn local_peer(&self) -> &PeerId {
@@ -371,7 +393,9 @@ impl<S: RecordStore> Dht<S> {
     /// Where this node may be reached, as it tells peers.
     fn own_addresses(&self) -> impl Iterator<Item = &Multiaddr> {
         let scope = self.config.address_scope;
-        let all = self.external.iter().chain(&self.listen);
+        let listen = self.listen.iter();
+        let listen = listen.filter(|address| !self.external.contains(address));
+        let all = self.external.iter().chain(listen);
         all.filter(move |address| scope.allows(address))
             .take(self.config.max_addresses)
     }
@@ -519,10 +543,10 @@ impl<S: RecordStore> Dht<S> {
     ///
     /// # Errors
     /// The first that is broken.
-    pub fn audit(&self) -> Result<(), alloc::string::String> {
+    pub fn audit(&self) -> Result<(), String> {
         self.table.audit()?;
         let check = |holds: bool, what: &str| {
-            if holds { Ok(()) } else { Err(what.into()) }
+            if holds { Ok(()) } else { Err(String::from(what)) }
         };
         check(
             self.queries.len() <= self.config.max_queries,

@@ -165,7 +165,7 @@ impl<S: RecordStore> Dht<S> {
         query: &mut Query,
         closer: &mut Vec<PeerId>,
     ) {
-        let mut groups = self.response_groups(message);
+        let groups = self.response_groups(message);
         for told in message.closer_peers() {
             let room = closer.len() < self.config.max_closer_peers;
             if told.peer == self.local {

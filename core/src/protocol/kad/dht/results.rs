@@ -329,7 +329,11 @@ impl<S: RecordStore> Dht<S> {
 
     /// The peers that buckets farther than that of the closest neighbour are filled by looking up.
     fn bootstrap_targets(&mut self) -> Vec<PeerId> {
-        let closest = self.table.buckets().next().map(|bucket| bucket.index());
+        let closest = self
+            .table
+            .buckets()
+            .find(|bucket| !bucket.is_empty())
+            .map(|bucket| bucket.index());
         let first = closest.map_or(0, |index| u16::from(index).saturating_add(1));
         let mut targets: Vec<PeerId> = (first..256)
             .filter_map(|index| self.random_peer(u8::try_from(index).ok()?))

@@ -12,6 +12,7 @@ use crate::{
         store::{RecordStore, StoreError, StoreReply, StoreRequest, StoreRequestId},
     },
 };
+use alloc::vec::Vec;
 
 /// What a reply of the store is for.
 #[derive(Clone, Debug)]
@@ -128,7 +129,7 @@ impl<S: RecordStore> Dht<S> {
             (Awaiting::Providers { to, from, key }, reply) => {
                 let providers = match reply {
                     StoreReply::Providers(providers) => providers,
-                    _ => alloc::vec::Vec::new(),
+                    _ => Vec::new(),
                 };
                 self.answer_providers(to, &from, &key, &providers);
             }
@@ -157,11 +158,11 @@ impl<S: RecordStore> Dht<S> {
                 Err(error) => self.not_stored(at, id, error),
             },
             (Awaiting::Records, StoreReply::Records(records)) => self.publish_records(at, records),
-            (Awaiting::Records, _) => self.publish_records(at, alloc::vec::Vec::new()),
+            (Awaiting::Records, _) => self.publish_records(at, Vec::new()),
             (Awaiting::Provided, StoreReply::Provided(records)) => {
                 self.publish_providers(at, records);
             }
-            (Awaiting::Provided, _) => self.publish_providers(at, alloc::vec::Vec::new()),
+            (Awaiting::Provided, _) => self.publish_providers(at, Vec::new()),
             (Awaiting::Sweep, StoreReply::Swept(count)) => {
                 self.statistics.swept = self.statistics.swept.saturating_add(count);
             }

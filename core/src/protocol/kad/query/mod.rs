@@ -334,6 +334,7 @@ impl Query {
     pub(super) fn closest(&self, known: impl Fn(&PeerId) -> Vec<Multiaddr>) -> Vec<PeerInfo> {
         let peers = self.peers.result();
         peers
+            .into_iter()
             .map(|peer| {
                 let learnt = self.learnt.get(&peer).filter(|learnt| !learnt.is_empty());
                 let addresses = learnt.cloned().unwrap_or_else(|| known(&peer));

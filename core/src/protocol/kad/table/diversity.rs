@@ -47,14 +47,14 @@ const CLASS_A: [u8; 8] = [12, 17, 19, 38, 48, 53, 56, 73];
 
 /// The first address of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Group {
+pub(in super::super) enum Group {
     V4(u32),
     V6(u128),
 }
 
 impl DiversityLimits {
     /// Which group an address is in.
-    pub(super) fn group(&self, address: &Multiaddr) -> Option<Group> {
+    pub(in super::super) fn group(&self, address: &Multiaddr) -> Option<Group> {
         if !address.is_global() || address.is_relayed() {
             return None;
         }

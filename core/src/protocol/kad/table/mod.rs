@@ -7,6 +7,7 @@
 //! The table keeps no time of its own and asks nobody. Its owner calls [`RoutingTable::apply_pending`] at
 //! [`RoutingTable::next_deadline`], and reports who is connected, who answers and who does not.
 
+mod audit;
 mod bucket;
 mod closest;
 mod diversity;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use bucket::BucketRef;
 pub use closest::Closest;
+pub(super) use diversity::Group;
 pub use diversity::DiversityLimits;
 pub use entry::{Entry, Status};
 
@@ -144,6 +146,12 @@ impl RoutingTable {
             buckets: Vec::new(),
             len: 0,
         }
+    }
+
+    /// The settings.
+    #[must_use]
+    pub const fn config(&self) -> &TableConfig {
+        &self.config
     }
 
     /// The own position.

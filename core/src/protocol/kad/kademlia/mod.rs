@@ -1,0 +1,339 @@
+//! The machine on streams of a swarm.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `mod.rs` | [`Kademlia`]: what happens, and who deals with it |
+//! | `commands.rs` | what the application wants |
+//! | `outbound.rs` | requests to peers, one stream for each |
+//! | `inbound.rs` | streams of peers, with any number of requests one after another |
+
+mod commands;
+mod inbound;
+mod outbound;
+
+use super::{
+    config::Config,
+    dht::{Dht, InboundId, Moment, Output, RpcId},
+    event::{Event, Mode},
+    query::QueryId,
+    store::{MemoryStore, RecordStore},
+};
+use crate::{
+    connection::{ConnectionId, Slot},
+    identity::PeerId,
+    multistream::ProtocolName,
+    seed::Seed,
+    swarm::{
+        AcceptError, Context, DialId, EventPermit, Input, Protocol, StreamRef, Timers,
+    },
+    time::{Instant, UnixTime, earliest},
+};
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::fmt;
+use inbound::Inbound;
+use outbound::{Outbound, Peer};
+
+/// What the protocol sees and does here.
+type Cx<'a> = Context<'a, Event>;
+
+/// What a deadline is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Deadline {
+    /// A peer's stream has been idle for too long.
+    Inbound(StreamRef),
+    /// A stream whose response has come is not finished by the peer.
+    Drain(StreamRef),
+}
+
+/// What a stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// A request of this node.
+    Outbound(RpcId),
+    /// A request of this node that is over.
+    Draining,
+    /// Requests of a peer.
+    Inbound,
+}
+
+/// A connection that is up.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    peer: PeerId,
+    /// Streams of the peer.
+    inbound: u32,
+}
+
+/// The Kademlia protocol, see the [module](super).
+pub struct Kademlia<S = MemoryStore> {
+    dht: Dht<S>,
+    links: BTreeMap<ConnectionId, Link>,
+    peers: BTreeMap<PeerId, Peer>,
+    dials: BTreeMap<DialId, PeerId>,
+    outbound: BTreeMap<RpcId, Outbound>,
+    inbound: BTreeMap<StreamRef, Inbound>,
+    answering: BTreeMap<InboundId, StreamRef>,
+    streams: BTreeMap<StreamRef, Use>,
+    timers: Timers<Deadline>,
+    permits: BTreeMap<QueryId, EventPermit>,
+    received: u64,
+    refused_names: Vec<AcceptError>,
+    started: bool,
+}
+
+impl Kademlia<MemoryStore> {
+    /// A node of the public DHT, with its records in memory.
+    #[must_use]
+    pub fn new(local: PeerId) -> Self {
+        Self::with_config(local, Config::default())
+    }
+
+    /// With its records in memory.
+    #[must_use]
+    pub fn with_config(local: PeerId, config: Config) -> Self {
+        let store = MemoryStore::new(&local, super::store::MemoryStoreConfig::default());
+        Self::with_store(local, store, config)
+    }
+}
+
+impl<S: RecordStore> Kademlia<S> {
+    /// With its records in this store. `local` is the peer id of the swarm's key.
+    #[must_use]
+    pub fn with_store(local: PeerId, store: S, config: Config) -> Self {
+        let nowhere = Moment {
+            now: Instant::ZERO,
+            unix: UnixTime::EPOCH,
+        };
+        let seed = Seed::from_entropy([0; 32]);
+        Self {
+            dht: Dht::new(local, config, store, &seed, nowhere),
+            links: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            outbound: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            answering: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            timers: Timers::new(),
+            permits: BTreeMap::new(),
+            received: 0,
+            refused_names: Vec::new(),
+            started: false,
+        }
+    }
+
+    /// Does something with the machine, and then what it wants.
+    fn with_dht<R>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        run: impl FnOnce(&mut Dht<S>, Moment) -> R,
+    ) -> R {
+        self.dht.set_waker(cx.waker());
+        let result = run(&mut self.dht, moment(cx));
+        self.carry_out(cx);
+        result
+    }
+
+    /// Does what the machine wants.
+    fn carry_out(&mut self, cx: &mut Cx<'_>) {
+        while let Some(output) = self.dht.poll_output() {
+            match output {
+                Output::Request {
+                    rpc,
+                    peer,
+                    message,
+                    responds,
+                } => self.ask(rpc, peer, message, responds, cx),
+                Output::Cancel { rpc } => self.cancel(rpc, cx),
+                Output::Respond { to, message } => self.respond(to, message, cx),
+                Output::Refuse { to } => self.refuse(to, cx),
+                Output::Mode(mode) => self.apply_mode(mode, cx),
+                Output::Event(event) => self.tell(event, cx),
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event, cx: &mut Cx<'_>) {
+        let Event::OutboundQueryProgressed { id, step, .. } = &event else {
+            cx.emit(event);
+            return;
+        };
+        match self.permits.remove(id) {
+            Some(permit) if step.last => cx.emit_reserved(permit, event),
+            Some(permit) => {
+                self.permits.insert(*id, permit);
+                cx.emit(event);
+            }
+            None => {
+                cx.emit(event);
+            }
+        }
+    }
+
+    /// Answers requests, or no longer.
+    fn apply_mode(&mut self, mode: Mode, cx: &mut Cx<'_>) {
+        if !self.started {
+            return;
+        }
+        let names: Vec<ProtocolName> = self.dht.config().protocol_names.clone();
+        for name in names {
+            match mode {
+                Mode::Server => {
+                    if let Err(error) = cx.accept(name, self.accept_options()) {
+                        self.refused_names.push(error);
+                    }
+                }
+                Mode::Client => {
+                    cx.unaccept(&name);
+                }
+            }
+        }
+        if mode == Mode::Client {
+            self.refuse_all(cx);
+        }
+    }
+
+    fn connected(&mut self, input: &Input<'_>, cx: &mut Cx<'_>) {
+        let Input::ConnectionUp {
+            connection,
+            peer,
+            point,
+            ..
+        } = input
+        else {
+            return;
+        };
+        let (connection, peer) = (*connection, *peer);
+        self.links.insert(connection, Link { peer, inbound: 0 });
+        let known = self.peers.entry(peer).or_default();
+        known.connections = known.connections.saturating_add(1);
+        let dialed = point.direction == crate::connection::Direction::Outbound;
+        let address = dialed.then(|| point.remote.clone());
+        self.with_dht(cx, |dht, at| dht.handle_connected(at, peer, address.as_ref()));
+        self.ask_waiting(&peer, cx);
+    }
+
+    fn disconnected(&mut self, connection: ConnectionId, cx: &mut Cx<'_>) {
+        let Some(link) = self.links.remove(&connection) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&link.peer) else {
+            return;
+        };
+        peer.connections = peer.connections.saturating_sub(1);
+        if peer.connections == 0 {
+            self.with_dht(cx, |dht, at| dht.handle_disconnected(at, &link.peer));
+        }
+        self.forget_if_idle(&link.peer);
+    }
+
+    /// What a peer supports, or where it may be reached, has changed.
+    fn peer_changed(&mut self, peer: PeerId, cx: &mut Cx<'_>) {
+        let Some(names) = cx.peer_protocols(&peer) else {
+            return;
+        };
+        let ours = &self.dht.config().protocol_names;
+        let is_server = names.iter().any(|name| ours.contains(name));
+        let addresses = cx.addresses(&peer);
+        self.with_dht(cx, |dht, at| dht.handle_protocol(at, peer, is_server, &addresses));
+    }
+
+    fn own_addresses_changed(&mut self, cx: &mut Cx<'_>) {
+        let listen = cx.listen_addresses().to_vec();
+        let external = cx.external_addresses().to_vec();
+        self.with_dht(cx, |dht, at| dht.handle_local_addresses(at, &listen, &external));
+    }
+
+    fn timeout(&mut self, cx: &mut Cx<'_>) {
+        while let Some(deadline) = self.timers.pop_due(cx.now()) {
+            match deadline {
+                Deadline::Inbound(stream) | Deadline::Drain(stream) => {
+                    cx.reset(stream, crate::connection::code::NO_ERROR);
+                    self.stream_over(stream, cx);
+                }
+            }
+        }
+        self.with_dht(cx, |dht, at| dht.handle_timeout(at));
+    }
+}
+
+fn moment(cx: &Cx<'_>) -> Moment {
+    Moment {
+        now: cx.now(),
+        unix: cx.unix(),
+    }
+}
+
+impl<S: RecordStore> Protocol for Kademlia<S> {
+    type Event = Event;
+
+    fn start(&mut self, cx: &mut Cx<'_>) {
+        let seed = cx.next_seed("kad");
+        let local = cx.local_peer();
+        self.dht.begin(local, &seed, moment(cx));
+        self.started = true;
+        self.own_addresses_changed(cx);
+        let mode = self.dht.mode();
+        if mode == Mode::Server {
+            self.apply_mode(mode, cx);
+        }
+    }
+
+    fn handle(&mut self, _: Slot, input: Input<'_>, cx: &mut Cx<'_>) {
+        match input {
+            Input::ConnectionUp { .. } => self.connected(&input, cx),
+            Input::ConnectionDown { connection, .. } => self.disconnected(connection, cx),
+            Input::Dialed { dial, .. } => self.dialed(dial, cx),
+            Input::DialFailed { dial, error, .. } => self.dial_failed(dial, error, cx),
+            Input::Inbound { stream, peer, .. } => self.opened_by_peer(stream, peer, cx),
+            Input::Message { stream, bytes } => match self.streams.get(&stream) {
+                Some(Use::Outbound(rpc)) => self.response(*rpc, stream, bytes, cx),
+                Some(Use::Inbound) => self.request(stream, &bytes, cx),
+                _ => {}
+            },
+            Input::Sent { stream } => {
+                if let Some(Use::Outbound(rpc)) = self.streams.get(&stream) {
+                    self.request_left(*rpc, stream, cx);
+                }
+            }
+            Input::RemoteFinished { stream } => {
+                if self.streams.get(&stream) == Some(&Use::Inbound) {
+                    self.requests_finished(stream, cx);
+                }
+            }
+            Input::Writable { stream } => self.writable(stream, cx),
+            Input::StreamEnded { stream, end } => {
+                if let Some(Use::Outbound(rpc)) = self.streams.get(&stream) {
+                    self.outbound_ended(*rpc, stream, end, cx);
+                }
+                self.stream_over(stream, cx);
+            }
+            Input::StreamsAvailable { connection } => {
+                if let Some(link) = self.links.get(&connection) {
+                    let peer = link.peer;
+                    self.ask_waiting(&peer, cx);
+                }
+            }
+            Input::PeerProtocols { peer, .. } | Input::PeerAddresses { peer } => {
+                self.peer_changed(peer, cx);
+            }
+            Input::LocalAddressesChanged => self.own_addresses_changed(cx),
+            Input::Timeout => self.timeout(cx),
+            _ => {}
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        earliest(self.dht.poll_timeout(), self.timers.next())
+    }
+}
+
+impl<S> fmt::Debug for Kademlia<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kademlia")
+            .field("dht", &self.dht)
+            .field("outbound", &self.outbound.len())
+            .field("inbound", &self.inbound.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! The machine among others of its kind.
+
+mod village;
+
+use crate::protocol::kad::{
+    Config, Event, GetClosestPeersOk, GetProvidersOk, GetRecordOk, Key, QueryOptions, QueryResult,
+    Quorum, Record, RecordKey,
+};
+use core::time::Duration;
+use std::{collections::BTreeSet, vec::Vec};
+use village::{Village, peer};
+
+fn config() -> Config {
+    let mut config = Config::new(crate::multistream::ProtocolName::from_static("/test/kad/1"));
+    config.periodic_bootstrap_interval = None;
+    config.automatic_bootstrap_throttle = None;
+    config
+}
+
+fn true_closest(count: usize, key: &[u8]) -> Vec<crate::identity::PeerId> {
+    let target = Key::of(key);
+    let mut all: Vec<_> = (0..count).map(peer).collect();
+    all.sort_by_key(|peer| Key::of_peer(peer).distance(&target));
+    all
+}
+
+#[test]
+fn a_lookup_finds_the_closest_of_all() {
+    let mut village = Village::new(100, &config());
+    village.populate();
+    let mut found = 0;
+    for number in 0..20 {
+        let key = std::format!("key {number}");
+        let id = village
+            .run(number, |dht, at| {
+                dht.get_closest_peers(at, key.as_bytes(), QueryOptions::new())
+            })
+            .unwrap();
+        village.run_for(Duration::from_secs(60));
+        let Some(Event::OutboundQueryProgressed {
+            result: QueryResult::GetClosestPeers(Ok(GetClosestPeersOk { peers, .. })),
+            ..
+        }) = village.last(number, id)
+        else {
+            panic!("no result");
+        };
+        let expected: Vec<_> = true_closest(100, key.as_bytes())
+            .into_iter()
+            .filter(|other| *other != peer(number))
+            .take(20)
+            .collect();
+        let got: Vec<_> = peers.iter().map(|info| info.peer).collect();
+        found += expected.iter().filter(|peer| got.contains(peer)).count();
+    }
+    assert_eq!(found, 400, "of 400 closest peers");
+}
+
+#[test]
+fn a_record_lands_on_the_closest_and_is_found_by_anybody() {
+    let mut village = Village::new(60, &config());
+    village.populate();
+    let record = Record::new("the key", "the value");
+    let id = village
+        .run(3, |dht, at| dht.put_record(at, record, Quorum::All, QueryOptions::new()))
+        .unwrap();
+    village.run_for(Duration::from_secs(60));
+    let Some(Event::OutboundQueryProgressed {
+        result: QueryResult::PutRecord(Ok(put)),
+        ..
+    }) = village.last(3, id)
+    else {
+        panic!("{:?}", village.events[3]);
+    };
+    let took: BTreeSet<_> = put.success.into_iter().collect();
+    let expected: BTreeSet<_> = true_closest(60, b"the key")
+        .into_iter()
+        .filter(|other| *other != peer(3))
+        .take(20)
+        .collect();
+    assert_eq!(took, expected);
+    for number in [0, 30, 59] {
+        let id = village
+            .run(number, |dht, at| {
+                dht.get_record(at, RecordKey::from("the key"), QueryOptions::new())
+            })
+            .unwrap();
+        village.run_for(Duration::from_secs(60));
+        let Some(Event::OutboundQueryProgressed {
+            result: QueryResult::GetRecord(Ok(GetRecordOk::FinishedWithNoAdditionalRecord { best, .. })),
+            ..
+        }) = village.last(number, id)
+        else {
+            panic!("{number}: {:?} {:?}", village.nodes[number].query(&id).map(|q| (q.info().clone(), *q.stats())), village.events[number].iter().rev().take(3).collect::<Vec<_>>());
+        };
+        assert_eq!(best.record.value, "the value");
+    }
+}
+
+#[test]
+fn a_provider_is_found_with_its_addresses() {
+    let mut village = Village::new(60, &config());
+    village.populate();
+    let key = RecordKey::from("provided");
+    let id = village
+        .run(7, |dht, at| dht.start_providing(at, key.clone()))
+        .unwrap();
+    village.run_for(Duration::from_secs(60));
+    let ended = village.last(7, id);
+    assert!(
+        matches!(&ended, Some(Event::OutboundQueryProgressed { result: QueryResult::StartProviding(Ok(ok)), .. }) if ok.told == 20),
+        "{ended:?}"
+    );
+    village
+        .run(50, |dht, at| dht.get_providers(at, key.clone(), QueryOptions::new()))
+        .unwrap();
+    village.run_for(Duration::from_secs(60));
+    let mut found = Vec::new();
+    for event in &village.events[50] {
+        if let Event::OutboundQueryProgressed {
+            result: QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })),
+            ..
+        } = event
+        {
+            found.extend(providers.clone());
+        }
+    }
+    assert_eq!(found.len(), 1, "told once");
+    assert_eq!(found[0].peer, peer(7));
+    assert_eq!(found[0].addresses, [village::address(7)]);
+}
