@@ -82,17 +82,42 @@ impl Multiaddr {
     }
 
     fn check(bytes: &[u8]) -> Result<(), Error> {
+        Self::split_peer_id(bytes).map(|_| ())
+    }
+
+    /// Reads the binary form where it lies: splits off the last component if that is `p2p`. Nothing is copied, so this is
+    /// for addresses of which only some will be kept. The first part is empty if there is nothing else, and is an address
+    /// otherwise.
+    ///
+    /// # Errors
+    /// [`Error`] tells what is wrong, as for [`Self::from_bytes`].
+    ///
+    /// ```
+    /// # use drywire::multiaddr::{Error, Multiaddr, Protocol};
+    /// let address: Multiaddr = "/ip4/192.0.2.1/tcp/4001".parse()?;
+    /// let peer = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA".parse()?;
+    /// let long = address.with_peer_id(peer)?;
+    /// assert_eq!(Multiaddr::split_peer_id(long.as_bytes()), Ok((address.as_bytes(), Some(peer))));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn split_peer_id(bytes: &[u8]) -> Result<(&[u8], Option<PeerId>), Error> {
         if bytes.len() > Self::MAX_LEN {
             return Err(Error::TooLong);
         }
         if bytes.is_empty() {
             return Err(Error::Empty);
         }
-        let mut rest = bytes;
+        let (mut rest, mut last) = (bytes, (bytes, None));
         while !rest.is_empty() {
-            (_, rest) = Protocol::read(rest)?;
+            let (protocol, after) = Protocol::read(rest)?;
+            last = (rest, Some(protocol));
+            rest = after;
         }
-        Ok(())
+        let (last, Some(Protocol::P2p(peer))) = last else {
+            return Ok((bytes, None));
+        };
+        let end = bytes.len().saturating_sub(last.len());
+        Ok((bytes.get(..end).unwrap_or_default(), Some(peer)))
     }
 
     /// An address of these components.

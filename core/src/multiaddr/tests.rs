@@ -632,6 +632,11 @@ proptest! {
             address.is_global(),
         ];
         prop_assert!(scopes.iter().filter(|is| **is).count() <= 1, "{} is of several scopes", address);
+        let rest = match address.without_peer_id() {
+            same if same == address && address.peer_id().is_some() => Vec::new(),
+            rest => rest.as_bytes().to_vec(),
+        };
+        prop_assert_eq!(Multiaddr::split_peer_id(&bytes), Ok((&rest[..], address.peer_id())));
         let with_peer = address.without_peer_id().with_peer_id(peer(PEER));
         prop_assert!(with_peer.is_ok_and(|with| with.peer_id() == Some(peer(PEER))) || address.iter().last().is_some_and(
             |last| matches!(last, Protocol::Unix(_) | Protocol::P2p(_)) || bytes.len() + 41 > Multiaddr::MAX_LEN

@@ -332,14 +332,34 @@ mod tests {
         assert!((Distance::MAX.as_fraction() - 1.0).abs() < 1e-9);
     }
 
-    /// <https://specs.ipfs.tech/routing/kad-dht/>: positions of a peer id and of a multihash.
+    /// Those of <https://specs.ipfs.tech/routing/kad-dht/>.
+    #[test]
+    fn positions_are_those_that_others_compute() {
+        let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+        let peer = "12D3KooWLU2znyJMtDiHArqAGbZn8CgUGp92kxDBtefftEEaHSZS";
+        let peer: PeerId = peer.parse().unwrap();
+        let multihash = "1220e536c7f88d731f374dccb568aff6f56e838a19382e488039b1ca8ad2599e82fe";
+        let bytes = "0024080112209e3b433cbd31c2b8a6ebbdca998bd0f4c2141c9c9af5422e976051b1e63af14d";
+        assert_eq!(peer.to_bytes(), hex(bytes));
+        for (key, position) in [
+            (
+                Key::of_peer(&peer),
+                "e43d28f0996557c0d5571d75c62a57a59d7ac1d30a51ecedcdb9d5e4afa56100",
+            ),
+            (
+                RecordKey::new(hex(multihash)).position(),
+                "d623250f3f660ab4c3a53d3c97b3f6a0194c548053488d093520206248253bcb",
+            ),
+        ] {
+            assert_eq!(std::format!("{key}"), position);
+            assert_eq!(key.to_bytes(), hex(position)[..]);
+        }
+    }
+
     #[test]
     fn keys_have_a_namespace_or_none() {
         let key = |text: &str| RecordKey::from(text);
-        assert_eq!(
-            key("/pk/x/y").namespace(),
-            Some((&b"pk"[..], &b"x/y"[..]))
-        );
+        assert_eq!(key("/pk/x/y").namespace(), Some((&b"pk"[..], &b"x/y"[..])));
         for none in ["", "/", "pk/x", "//x", "/pk", "/pk/"] {
             assert_eq!(key(none).namespace(), None, "{none}");
         }

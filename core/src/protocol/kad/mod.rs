@@ -12,11 +12,7 @@ mod key;
 pub mod message;
 mod query;
 mod record;
-mod rfc3339;
-pub mod store;
-pub mod table;
-#[cfg(test)]
-mod tests;
+pub mod rfc3339;
 pub mod validator;
 
 pub use config::{
@@ -32,12 +28,6 @@ pub use event::{
 };
 pub use kademlia::Kademlia;
 pub use key::{Distance, Key, RecordKey};
-pub use query::{
-    AddProviderContext, AddProviderPhase, ProgressStep, PutRecordContext, PutRecordPhase, QueryId,
-    QueryInfo, QueryMut, QueryOptions, QueryRef, QueryStats,
-};
+pub use message::{ConnectionType, MessageError};
 pub use record::{PeerInfo, ProviderRecord, Quorum, Record};
-pub use store::{MemoryStore, MemoryStoreConfig, RecordStore, StoreError};
-
-/// The name rust-libp2p uses.
-pub type Behaviour<S> = Kademlia<S>;
+pub use validator::{InvalidRecord, Validator};

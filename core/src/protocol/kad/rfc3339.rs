@@ -248,7 +248,7 @@ fn offset(text: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::{format as text, string::String};
+    use std::{format as text, string::String, vec::Vec};
 
     fn formatted(nanos: u64) -> String {
         String::from(format(UnixTime::from_nanos(nanos)).as_str())

@@ -145,17 +145,14 @@ impl<'a> Iterator for Addresses<'a> {
 
 impl FusedIterator for Addresses<'_> {}
 
-/// An address without `peer` at its end. `None` if it is none, leads to another peer, or says nothing but the peer.
+/// An address without `peer` at its end. `None` if it is none, leads to another peer, or says nothing but peers.
 fn without_peer_id<'a>(bytes: &'a [u8], peer: &PeerId) -> Option<&'a [u8]> {
-    let address = Multiaddr::from_bytes(bytes).ok()?;
-    match address.peer_id() {
-        None => Some(bytes),
-        Some(named) if named == *peer => {
-            let rest = address.without_peer_id().as_bytes().len();
-            bytes.get(..rest).filter(|_| rest < bytes.len())
-        }
-        Some(_) => None,
-    }
+    let rest = match Multiaddr::split_peer_id(bytes).ok()? {
+        (address, None) => return Some(address),
+        (rest, Some(named)) if named == *peer => rest,
+        (_, Some(_)) => return None,
+    };
+    matches!(Multiaddr::split_peer_id(rest), Ok((_, None))).then_some(rest)
 }
 
 /// How many bytes of addresses, as fields, a peer's message may have.

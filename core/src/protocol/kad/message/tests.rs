@@ -84,6 +84,10 @@ fn a_peer() -> impl Strategy<Value = oracle::Peer> {
             let only = Multiaddr::from_protocols([Protocol::P2p(peer(of))]);
             only.unwrap().as_bytes().to_vec()
         }),
+        1 => (0..3_u8, 0..3_u8).prop_map(|(one, other)| {
+            let twice = to(1, one).with(Protocol::P2p(peer(other)));
+            twice.unwrap().as_bytes().to_vec()
+        }),
         1 => vec(any::<u8>(), 0..20),
         1 => (0..2000_usize).prop_map(|len| [&[53, 0x80 | (len % 128) as u8, (len / 128) as u8][..], &vec![b'a'; len]].concat()),
     ];
