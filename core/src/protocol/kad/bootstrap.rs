@@ -15,7 +15,11 @@ pub(super) struct BootstrapTimers {
 }
 
 impl BootstrapTimers {
-    pub(super) fn new(interval: Option<Duration>, throttle: Option<Duration>, now: Instant) -> Self {
+    pub(super) fn new(
+        interval: Option<Duration>,
+        throttle: Option<Duration>,
+        now: Instant,
+    ) -> Self {
         Self {
             interval,
             throttle,

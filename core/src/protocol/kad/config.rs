@@ -281,17 +281,13 @@ impl AddressScope {
         if address.is_multicast() || address.is_unspecified() {
             return false;
         }
-        let port_zero = address
-            .socket_addr()
-            .is_some_and(|(_, port, _)| port == 0);
+        let port_zero = address.socket_addr().is_some_and(|(_, port, _)| port == 0);
         if port_zero {
             return false;
         }
         match self {
             Self::Any => true,
-            Self::Public => {
-                !address.is_relayed() && address.is_global()
-            }
+            Self::Public => !address.is_relayed() && address.is_global(),
             Self::Private => {
                 !address.is_relayed() && (address.is_private() || address.is_loopback())
             }

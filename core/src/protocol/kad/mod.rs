@@ -13,6 +13,10 @@ pub mod message;
 mod query;
 mod record;
 pub mod rfc3339;
+pub mod store;
+pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod validator;
 
 pub use config::{
@@ -29,5 +33,13 @@ pub use event::{
 pub use kademlia::Kademlia;
 pub use key::{Distance, Key, RecordKey};
 pub use message::{ConnectionType, MessageError};
+pub use query::{
+    AddProviderContext, AddProviderPhase, ProgressStep, PutRecordContext, PutRecordPhase, QueryId,
+    QueryInfo, QueryMut, QueryOptions, QueryRef, QueryStats,
+};
 pub use record::{PeerInfo, ProviderRecord, Quorum, Record};
+pub use store::{MemoryStore, MemoryStoreConfig, RecordStore, StoreError};
 pub use validator::{InvalidRecord, Validator};
+
+/// The name rust-libp2p uses.
+pub type Behaviour<S> = Kademlia<S>;

@@ -116,7 +116,9 @@ impl Quorum {
             Self::One => NonZeroUsize::MIN,
             Self::Majority => NonZeroUsize::MIN.saturating_add(total.get() / 2),
             Self::All => total,
-            Self::AllFound => NonZeroUsize::new(found.min(total.get())).unwrap_or(NonZeroUsize::MIN),
+            Self::AllFound => {
+                NonZeroUsize::new(found.min(total.get())).unwrap_or(NonZeroUsize::MIN)
+            }
             Self::N(count) => count.min(total),
         }
     }

@@ -180,11 +180,7 @@ impl<S: RecordStore> Dht<S> {
     ///
     /// # Errors
     /// See [`QueryRefused`].
-    pub fn start_providing(
-        &mut self,
-        at: Moment,
-        key: RecordKey,
-    ) -> Result<QueryId, QueryRefused> {
+    pub fn start_providing(&mut self, at: Moment, key: RecordKey) -> Result<QueryId, QueryRefused> {
         let len = key.as_bytes().len();
         if len == 0 || len > self.config.max_provider_key_len {
             return Err(QueryRefused::KeyLength);
@@ -356,7 +352,12 @@ impl<S: RecordStore> Dht<S> {
             .disjoint_paths
             .unwrap_or(self.config.disjoint_query_paths);
         if disjoint {
-            PeersIterator::Disjoint(DisjointPeers::new(config.parallelism, config, target, known))
+            PeersIterator::Disjoint(DisjointPeers::new(
+                config.parallelism,
+                config,
+                target,
+                known,
+            ))
         } else {
             PeersIterator::Closest(ClosestPeers::new(config, target, known))
         }
@@ -414,7 +415,10 @@ impl<S: RecordStore> Dht<S> {
             return;
         };
         let parallelism = NonZeroUsize::new(peers.len()).unwrap_or(NonZeroUsize::MIN);
-        query.asked = peers.iter().collect::<alloc::collections::BTreeSet<_>>().len();
+        query.asked = peers
+            .iter()
+            .collect::<alloc::collections::BTreeSet<_>>()
+            .len();
         query.peers = PeersIterator::Fixed(FixedPeers::new(parallelism, peers));
         query.request = message;
         self.advance(at, id);

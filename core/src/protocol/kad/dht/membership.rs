@@ -96,7 +96,10 @@ impl<S: RecordStore> Dht<S> {
     /// Usable addresses of a peer, the one it was reached at first.
     fn with_dialed(&self, peer: &PeerId, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
         let scope = self.config.address_scope;
-        let dialed = self.members.get(peer).and_then(|member| member.dialed.as_ref());
+        let dialed = self
+            .members
+            .get(peer)
+            .and_then(|member| member.dialed.as_ref());
         let mut all: Vec<Multiaddr> = Vec::new();
         for address in dialed.into_iter().chain(addresses) {
             if address.peer_id().is_some_and(|other| other != *peer) || !scope.allows(address) {
@@ -115,9 +118,13 @@ impl<S: RecordStore> Dht<S> {
         if self.candidates.contains_key(&peer) || self.candidates.len() >= MAX_CHECKS {
             return;
         }
-        let full = self.table.bucket(&crate::protocol::kad::key::Key::of_peer(&peer));
+        let full = self
+            .table
+            .bucket(&crate::protocol::kad::key::Key::of_peer(&peer));
         let hopeless = full.is_some_and(|bucket| {
-            let live = bucket.iter().all(|entry| entry.status() == Status::Connected);
+            let live = bucket
+                .iter()
+                .all(|entry| entry.status() == Status::Connected);
             bucket.len() >= self.config.kbucket_size.get() && (live || bucket.has_pending())
         });
         if let Some(address) = addresses.first().filter(|_| hopeless).cloned() {
@@ -229,11 +236,17 @@ impl<S: RecordStore> Dht<S> {
     }
 
     fn update_addresses(&mut self, at: Moment, peer: &PeerId, addresses: &[Multiaddr]) {
-        let before = self.table.get(peer).map_or(0, |entry| entry.addresses().len());
+        let before = self
+            .table
+            .get(peer)
+            .map_or(0, |entry| entry.addresses().len());
         for address in addresses {
             self.table.add_address(peer, address);
         }
-        let after = self.table.get(peer).map_or(0, |entry| entry.addresses().len());
+        let after = self
+            .table
+            .get(peer)
+            .map_or(0, |entry| entry.addresses().len());
         if after > before {
             self.routed(at, *peer, false, None);
         }

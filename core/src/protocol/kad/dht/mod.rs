@@ -546,7 +546,11 @@ impl<S: RecordStore> Dht<S> {
     pub fn audit(&self) -> Result<(), String> {
         self.table.audit()?;
         let check = |holds: bool, what: &str| {
-            if holds { Ok(()) } else { Err(String::from(what)) }
+            if holds {
+                Ok(())
+            } else {
+                Err(String::from(what))
+            }
         };
         check(
             self.queries.len() <= self.config.max_queries,

@@ -7,7 +7,7 @@ use crate::{
     protocol::kad::{
         iterators::Step,
         message::{Message, MessageType, PeerView},
-        query::{InFlight, Query, QueryId, QueryInfo, PutRecordPhase, AddProviderPhase},
+        query::{AddProviderPhase, InFlight, PutRecordPhase, Query, QueryId, QueryInfo},
         store::RecordStore,
     },
 };
@@ -28,12 +28,7 @@ pub(super) enum End {
 
 impl<S: RecordStore> Dht<S> {
     /// A response to a request, or why there is none.
-    pub fn handle_response(
-        &mut self,
-        at: Moment,
-        rpc: RpcId,
-        response: Result<Bytes, RpcFailure>,
-    ) {
+    pub fn handle_response(&mut self, at: Moment, rpc: RpcId, response: Result<Bytes, RpcFailure>) {
         let Some(about) = self.take_rpc(rpc) else {
             return;
         };
@@ -60,7 +55,9 @@ impl<S: RecordStore> Dht<S> {
                 };
                 query.in_flight.retain(|flight| flight.rpc != rpc);
                 match answered {
-                    Some((bytes, message)) => self.answered(at, id, &mut query, peer, bytes, &message),
+                    Some((bytes, message)) => {
+                        self.answered(at, id, &mut query, peer, bytes, &message)
+                    }
                     None => failed(&mut query, &peer),
                 }
                 self.queries.insert(id, query);
@@ -123,11 +120,15 @@ impl<S: RecordStore> Dht<S> {
         let mut closer = core::mem::take(&mut self.peers);
         closer.clear();
         self.collect_closer(bytes, message, query, &mut closer);
-        query.peers.on_success(&peer, closer.iter().copied(), at.now);
+        query
+            .peers
+            .on_success(&peer, closer.iter().copied(), at.now);
         self.peers = closer;
         match &query.info {
             QueryInfo::GetRecord { .. } => self.value_answered(at, id, query, peer, message),
-            QueryInfo::GetProviders { .. } => self.providers_answered(at, id, query, bytes, message),
+            QueryInfo::GetProviders { .. } => {
+                self.providers_answered(at, id, query, bytes, message)
+            }
             QueryInfo::PutRecord { .. } => self.put_answered(query, peer),
             _ => {}
         }

@@ -62,7 +62,8 @@ impl<S: RecordStore> Dht<S> {
 
     /// What this node itself has of a record.
     pub(super) fn own_record(&mut self, at: Moment, id: QueryId, record: Option<Record>) {
-        let (Some(record), Some(mut query)) = (record, self.queries.remove(&id)) else {
+        let Some(record) = record else { return };
+        let Some(mut query) = self.queries.remove(&id) else {
             return;
         };
         let valid = self
@@ -95,7 +96,11 @@ impl<S: RecordStore> Dht<S> {
         }
         if let QueryInfo::GetRecord { found, .. } = &mut query.info {
             *found = found.saturating_add(1);
-            if query.options.quorum.is_some_and(|quorum| *found >= quorum.get()) {
+            if query
+                .options
+                .quorum
+                .is_some_and(|quorum| *found >= quorum.get())
+            {
                 query.ends_early = true;
             }
         }
@@ -162,18 +167,13 @@ impl<S: RecordStore> Dht<S> {
     }
 
     /// What this node itself knows of providers.
-    pub(super) fn own_providers(
-        &mut self,
-        at: Moment,
-        id: QueryId,
-        records: Vec<ProviderRecord>,
-    ) {
+    pub(super) fn own_providers(&mut self, at: Moment, id: QueryId, records: Vec<ProviderRecord>) {
         let Some(mut query) = self.queries.remove(&id) else {
             return;
         };
-        let records = records.into_iter().filter(|record| {
-            !record.is_expired(at.unix) && query.told.insert(record.provider)
-        });
+        let records = records
+            .into_iter()
+            .filter(|record| !record.is_expired(at.unix) && query.told.insert(record.provider));
         let providers = records
             .map(|record| {
                 let own = record.provider == self.local;

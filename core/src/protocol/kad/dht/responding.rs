@@ -178,9 +178,8 @@ impl<S: RecordStore> Dht<S> {
         let budget = self.config.response_budget.saturating_add(value);
         let kind = MessageType::GetValue;
         let mut response = ResponseWriter::new(&mut out, budget, kind, key.as_bytes());
-        let present_locally = record.is_some_and(|record| {
-            response.record(&record, at.unix, record.publisher.as_ref())
-        });
+        let present_locally = record
+            .is_some_and(|record| response.record(&record, at.unix, record.publisher.as_ref()));
         let num_closer_peers = self.closer_peers(&mut response, &key.position());
         self.respond(to, Some(out.into()));
         self.emit(Event::InboundRequest {
@@ -329,13 +328,7 @@ impl<S: RecordStore> Dht<S> {
     }
 
     /// A peer says that it provides something.
-    fn add_provider(
-        &mut self,
-        at: Moment,
-        inbound: Inbound,
-        bytes: &Bytes,
-        request: &Message<'_>,
-    ) {
+    fn add_provider(&mut self, at: Moment, inbound: Inbound, bytes: &Bytes, request: &Message<'_>) {
         let Inbound { id: to, from, .. } = inbound;
         if request.key.len() > self.config.max_provider_key_len {
             return self.malformed(at, to, &from);

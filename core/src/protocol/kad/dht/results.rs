@@ -86,7 +86,9 @@ impl<S: RecordStore> Dht<S> {
     pub(super) fn measure_network(&mut self, at: Moment, query: &Query) {
         let target = query.target;
         let peers = query.peers.result();
-        let distances = peers.iter().map(|peer| Key::of_peer(peer).distance(&target));
+        let distances = peers
+            .iter()
+            .map(|peer| Key::of_peer(peer).distance(&target));
         self.size.observe(at.now, distances);
     }
 

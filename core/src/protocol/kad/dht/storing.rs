@@ -39,7 +39,9 @@ pub(super) enum Awaiting {
         record: Record,
     },
     /// A peer wants to be known as a provider.
-    AddProvider { to: InboundId },
+    AddProvider {
+        to: InboundId,
+    },
     /// A query wants what this node itself has.
     OwnRecord(QueryId),
     OwnProviders(QueryId),
@@ -54,7 +56,12 @@ pub(super) enum Awaiting {
 
 impl<S: RecordStore> Dht<S> {
     /// Asks the store; the reply may be dealt with before this returns. Whether it was asked at all.
-    pub(super) fn ask_store(&mut self, at: Moment, request: StoreRequest, awaiting: Awaiting) -> bool {
+    pub(super) fn ask_store(
+        &mut self,
+        at: Moment,
+        request: StoreRequest,
+        awaiting: Awaiting,
+    ) -> bool {
         let full = self.awaiting.len() >= self.config.max_store_requests;
         if full {
             let failed = StoreReply::Failed(StoreError::Unavailable);
@@ -71,7 +78,11 @@ impl<S: RecordStore> Dht<S> {
         true
     }
 
-    fn submit(&mut self, at: Moment, request: StoreRequest) -> (StoreRequestId, Option<StoreReply>) {
+    fn submit(
+        &mut self,
+        at: Moment,
+        request: StoreRequest,
+    ) -> (StoreRequestId, Option<StoreReply>) {
         let id = StoreRequestId(self.asked_store);
         self.asked_store = self.asked_store.saturating_add(1);
         let waker = self.waker.as_ref();
@@ -149,7 +160,9 @@ impl<S: RecordStore> Dht<S> {
                 Ok(()) => self.provider_added(to),
                 Err(_) => self.refused_by_store(to),
             },
-            (Awaiting::OwnRecord(id), StoreReply::Record(record)) => self.own_record(at, id, record),
+            (Awaiting::OwnRecord(id), StoreReply::Record(record)) => {
+                self.own_record(at, id, record)
+            }
             (Awaiting::OwnProviders(id), StoreReply::Providers(providers)) => {
                 self.own_providers(at, id, providers);
             }

@@ -123,7 +123,9 @@ impl<S: RecordStore> Kademlia<S> {
         options: QueryOptions,
         cx: &mut Cx<'_>,
     ) -> Result<QueryId, QueryRefused> {
-        self.begin(cx, |dht, at| dht.get_closest_peers(at, key.as_ref(), options))
+        self.begin(cx, |dht, at| {
+            dht.get_closest_peers(at, key.as_ref(), options)
+        })
     }
 
     /// Looks for a record, in the own store and at the peers closest to its key. Every valid value is told in
@@ -303,9 +305,15 @@ impl<S: RecordStore> Kademlia<S> {
     }
 
     /// All peers of the routing table, the closest to a position first. Nobody is asked.
-    pub fn get_closest_local_peers(&self, position: impl Into<Key>) -> impl Iterator<Item = PeerId> {
+    pub fn get_closest_local_peers(
+        &self,
+        position: impl Into<Key>,
+    ) -> impl Iterator<Item = PeerId> {
         let position = position.into();
-        self.dht.table().closest(&position).map(|entry| *entry.peer())
+        self.dht
+            .table()
+            .closest(&position)
+            .map(|entry| *entry.peer())
     }
 
     /// What a peer would be told that asks for a position: at most 20 peers of the routing table, without itself.

@@ -23,9 +23,7 @@ use crate::{
     identity::PeerId,
     multistream::ProtocolName,
     seed::Seed,
-    swarm::{
-        AcceptError, Context, DialId, EventPermit, Input, Protocol, StreamRef, Timers,
-    },
+    swarm::{AcceptError, Context, DialId, EventPermit, Input, Protocol, StreamRef, Timers},
     time::{Instant, UnixTime, earliest},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -123,11 +121,7 @@ impl<S: RecordStore> Kademlia<S> {
     }
 
     /// Does something with the machine, and then what it wants.
-    fn with_dht<R>(
-        &mut self,
-        cx: &mut Cx<'_>,
-        run: impl FnOnce(&mut Dht<S>, Moment) -> R,
-    ) -> R {
+    fn with_dht<R>(&mut self, cx: &mut Cx<'_>, run: impl FnOnce(&mut Dht<S>, Moment) -> R) -> R {
         self.dht.set_waker(cx.waker());
         let result = run(&mut self.dht, moment(cx));
         self.carry_out(cx);
@@ -209,7 +203,9 @@ impl<S: RecordStore> Kademlia<S> {
         known.connections = known.connections.saturating_add(1);
         let dialed = point.direction == crate::connection::Direction::Outbound;
         let address = dialed.then(|| point.remote.clone());
-        self.with_dht(cx, |dht, at| dht.handle_connected(at, peer, address.as_ref()));
+        self.with_dht(cx, |dht, at| {
+            dht.handle_connected(at, peer, address.as_ref())
+        });
         self.ask_waiting(&peer, cx);
     }
 
@@ -235,13 +231,17 @@ impl<S: RecordStore> Kademlia<S> {
         let ours = &self.dht.config().protocol_names;
         let is_server = names.iter().any(|name| ours.contains(name));
         let addresses = cx.addresses(&peer);
-        self.with_dht(cx, |dht, at| dht.handle_protocol(at, peer, is_server, &addresses));
+        self.with_dht(cx, |dht, at| {
+            dht.handle_protocol(at, peer, is_server, &addresses)
+        });
     }
 
     fn own_addresses_changed(&mut self, cx: &mut Cx<'_>) {
         let listen = cx.listen_addresses().to_vec();
         let external = cx.external_addresses().to_vec();
-        self.with_dht(cx, |dht, at| dht.handle_local_addresses(at, &listen, &external));
+        self.with_dht(cx, |dht, at| {
+            dht.handle_local_addresses(at, &listen, &external)
+        });
     }
 
     fn timeout(&mut self, cx: &mut Cx<'_>) {

@@ -135,7 +135,11 @@ impl<S: RecordStore> Kademlia<S> {
         let Some(peer) = self.dial_over(dial) else {
             return;
         };
-        if self.peers.get(&peer).is_none_or(|known| known.connections == 0) {
+        if self
+            .peers
+            .get(&peer)
+            .is_none_or(|known| known.connections == 0)
+        {
             self.fail_waiting(&peer, failure(error), cx);
         }
         self.forget_if_idle(&peer);
@@ -217,7 +221,11 @@ impl<S: RecordStore> Kademlia<S> {
 
     /// A request without a response has left.
     pub(super) fn request_left(&mut self, rpc: RpcId, stream: StreamRef, cx: &mut Cx<'_>) {
-        if self.outbound.get(&rpc).is_none_or(|request| request.responds) {
+        if self
+            .outbound
+            .get(&rpc)
+            .is_none_or(|request| request.responds)
+        {
             return;
         }
         self.outbound.remove(&rpc);

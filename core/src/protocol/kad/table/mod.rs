@@ -17,8 +17,8 @@ mod tests;
 
 pub use bucket::BucketRef;
 pub use closest::Closest;
-pub(super) use diversity::Group;
 pub use diversity::DiversityLimits;
+pub(super) use diversity::Group;
 pub use entry::{Entry, Status};
 
 use super::{Distance, Key};

@@ -61,7 +61,9 @@ fn a_record_lands_on_the_closest_and_is_found_by_anybody() {
     village.populate();
     let record = Record::new("the key", "the value");
     let id = village
-        .run(3, |dht, at| dht.put_record(at, record, Quorum::All, QueryOptions::new()))
+        .run(3, |dht, at| {
+            dht.put_record(at, record, Quorum::All, QueryOptions::new())
+        })
         .unwrap();
     village.run_for(Duration::from_secs(60));
     let Some(Event::OutboundQueryProgressed {
@@ -86,11 +88,12 @@ fn a_record_lands_on_the_closest_and_is_found_by_anybody() {
             .unwrap();
         village.run_for(Duration::from_secs(60));
         let Some(Event::OutboundQueryProgressed {
-            result: QueryResult::GetRecord(Ok(GetRecordOk::FinishedWithNoAdditionalRecord { best, .. })),
+            result:
+                QueryResult::GetRecord(Ok(GetRecordOk::FinishedWithNoAdditionalRecord { best, .. })),
             ..
         }) = village.last(number, id)
         else {
-            panic!("{number}: {:?} {:?}", village.nodes[number].query(&id).map(|q| (q.info().clone(), *q.stats())), village.events[number].iter().rev().take(3).collect::<Vec<_>>());
+            panic!("not found: {:?}", village.last(number, id));
         };
         assert_eq!(best.record.value, "the value");
     }
@@ -111,7 +114,9 @@ fn a_provider_is_found_with_its_addresses() {
         "{ended:?}"
     );
     village
-        .run(50, |dht, at| dht.get_providers(at, key.clone(), QueryOptions::new()))
+        .run(50, |dht, at| {
+            dht.get_providers(at, key.clone(), QueryOptions::new())
+        })
         .unwrap();
     village.run_for(Duration::from_secs(60));
     let mut found = Vec::new();

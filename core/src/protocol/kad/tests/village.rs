@@ -21,9 +21,19 @@ use core::time::Duration;
 
 /// What is on its way to a node.
 enum Travelling {
-    Request { from: usize, rpc: RpcId, message: Bytes, responds: bool },
-    Response { rpc: RpcId, response: Result<Bytes, RpcFailure> },
-    Sent { rpc: RpcId },
+    Request {
+        from: usize,
+        rpc: RpcId,
+        message: Bytes,
+        responds: bool,
+    },
+    Response {
+        rpc: RpcId,
+        response: Result<Bytes, RpcFailure>,
+    },
+    Sent {
+        rpc: RpcId,
+    },
 }
 
 pub(super) struct Village {

@@ -21,7 +21,7 @@ struct Largest;
 impl Validator for Largest {
     fn validate(&self, _: &RecordKey, value: &[u8], _: UnixTime) -> Result<(), InvalidRecord> {
         if value.is_empty() {
-            Err(InvalidRecord::Invalid)
+            Err(InvalidRecord::Refused("empty"))
         } else {
             Ok(())
         }
