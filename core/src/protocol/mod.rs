@@ -35,3 +35,7 @@ protocols! {
         pub streams: stream::Streams => Stream,
     }
 }
+
+#[cfg(test)]
+#[path = "kad/tests/nodes.rs"]
+mod kad_nodes;

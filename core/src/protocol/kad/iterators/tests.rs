@@ -1,5 +1,6 @@
 use super::*;
 use crate::protocol::kad::Key;
+use alloc::vec;
 use core::{num::NonZeroUsize, time::Duration};
 
 const START: Instant = Instant::from_nanos(1_000_000_000);

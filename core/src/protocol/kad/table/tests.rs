@@ -1,4 +1,5 @@
 use super::*;
+use alloc::{format, vec};
 
 const START: Instant = Instant::from_nanos(1_000_000_000);
 
