@@ -3,6 +3,7 @@
 mod bootstrap;
 mod config;
 pub mod dht;
+mod dual;
 mod estimate;
 mod event;
 pub mod iterators;
@@ -24,6 +25,7 @@ pub use config::{
     PROTOCOL_NAME, StoreInserts,
 };
 pub use dht::{Dht, QueryRefused, RoutingUpdate};
+pub use dual::{Dual, DualEvent, DualQueryId, DualResults, Side};
 pub use estimate::NetworkSize;
 pub use event::{
     AddProviderError, AddProviderOk, BootstrapError, BootstrapOk, Event, GetClosestPeersError,
