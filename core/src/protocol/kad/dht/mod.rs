@@ -475,6 +475,7 @@ impl<S: RecordStore> Dht<S> {
     pub fn handle_timeout(&mut self, at: Moment) {
         self.take_store_replies(at);
         self.end_early(at);
+        self.go_on_publishing(at);
         while let Some(deadline) = self.timers.pop_due(at.now) {
             match deadline {
                 Deadline::Query(id) => self.query_late(at, id),

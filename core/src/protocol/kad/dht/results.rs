@@ -61,6 +61,7 @@ impl<S: RecordStore> Dht<S> {
                 self.conclude_announcement(at, id, query, end);
             }
         }
+        self.go_on_publishing(at);
     }
 
     fn conclude_closest(
@@ -257,10 +258,9 @@ impl<S: RecordStore> Dht<S> {
         let result = match context {
             PutRecordContext::Publish | PutRecordContext::Custom => QueryResult::PutRecord(result),
             PutRecordContext::Republish => QueryResult::RepublishRecord(result),
-            PutRecordContext::Replicate => return self.go_on_publishing(at),
+            PutRecordContext::Replicate => return,
         };
         self.progress(at, id, &mut query, result, true);
-        self.go_on_publishing(at);
     }
 
     /// The peers that are to know of a provider are known.
@@ -314,7 +314,6 @@ impl<S: RecordStore> Dht<S> {
             AddProviderContext::Republish => QueryResult::RepublishProvider(result),
         };
         self.progress(at, id, &mut query, result, true);
-        self.go_on_publishing(at);
     }
 
     /// Whether a put has been taken by enough peers.
