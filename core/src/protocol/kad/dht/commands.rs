@@ -329,6 +329,7 @@ impl<S: RecordStore> Dht<S> {
             },
             deadline,
             ends_early: false,
+            cut_short: false,
             asked: 0,
             best: None,
             answered: Vec::new(),

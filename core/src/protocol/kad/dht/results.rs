@@ -83,8 +83,11 @@ impl<S: RecordStore> Dht<S> {
         self.progress(at, id, &mut query, result, true);
     }
 
-    /// A whole lookup tells how large the network is.
+    /// A whole lookup tells how large the network is; one that was cut short does not.
     pub(super) fn measure_network(&mut self, at: Moment, query: &Query) {
+        if !query.is_whole() {
+            return;
+        }
         let target = query.target;
         let peers = query.peers.result();
         let distances = peers
