@@ -1,5 +1,9 @@
 //! The machine among others of its kind.
 
+mod bench;
+mod reference;
+mod regressions;
+mod schedules;
 mod village;
 
 use crate::protocol::kad::{
