@@ -3,7 +3,7 @@
 use super::{
     bench::{
         Answer, Bench, HOUR, LOCAL, SECOND, by_distance, closer, echo, greatest, key, kind, quiet,
-        response, value,
+        response, roomy, value,
     },
     schedules::SlowStore,
     village::{Village, address, peer},
@@ -384,7 +384,7 @@ fn a_declared_length_is_not_believed() {
 /// Regression: zondax zq2 2253: honest responses of go-libp2p are longer than rust-libp2p accepts; ours are not.
 #[test]
 fn a_long_response_is_taken_and_none_is_sent() {
-    let mut bench = Bench::new(quiet());
+    let mut bench = Bench::new(roomy());
     bench.know([1]);
     look_up(&mut bench);
     let texts: Vec<_> = (0..16)
@@ -427,11 +427,10 @@ fn who_is_gone_is_not_told_for_ever() {
 /// Regression: rust-libp2p 1492: the time to live was shifted by 64 bits and more.
 #[test]
 fn a_record_beyond_all_halvings_is_not_kept() {
-    let mut config = quiet();
+    let mut config = roomy();
     config.replication_factor = NonZeroUsize::MIN;
-    config.kbucket_size = NonZeroUsize::new(200).unwrap();
     let mut bench = Bench::new(config);
-    bench.know(1..400);
+    bench.know(1..250);
     let far = (0..)
         .map(key)
         .find(|key| bench.dht.table().count_between(&key.position()) > 65);

@@ -437,7 +437,9 @@ impl Schedule {
                 fixed || query.peers.num_waiting() <= most,
                 "too many at a time"
             );
-            assert!(query.peers.num_waiting() <= query.in_flight.len());
+            // A path that is finished does not notice that those it asked have answered.
+            let disjoint = matches!(query.peers, PeersIterator::Disjoint(_));
+            assert!(disjoint || query.peers.num_waiting() <= query.in_flight.len());
             let stats = running.stats();
             assert!(stats.num_pending() as usize >= query.in_flight.len());
         }
