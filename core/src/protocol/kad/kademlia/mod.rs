@@ -24,7 +24,10 @@ use crate::{
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     seed::Seed,
-    swarm::{AcceptError, AddressSource, Context, DialId, EventPermit, Input, Protocol, StreamRef, Timers},
+    swarm::{
+        AcceptError, AddressSource, Context, DialId, EventPermit, Input, Protocol, StreamRef,
+        Timers,
+    },
     time::{Instant, UnixTime, earliest},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -278,7 +281,9 @@ fn remember_addresses(event: &Event, cx: &mut Cx<'_>) {
                 })) => providers,
                 _ => return,
             };
-            found.iter().for_each(|info| learn(info.peer, &info.addresses));
+            found
+                .iter()
+                .for_each(|info| learn(info.peer, &info.addresses));
         }
         _ => {}
     }
