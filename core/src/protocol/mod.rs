@@ -40,3 +40,7 @@ protocols! {
 #[cfg(test)]
 #[path = "kad/tests/nodes.rs"]
 mod kad_nodes;
+
+#[cfg(test)]
+#[path = "kad/tests/streams.rs"]
+mod kad_streams;
