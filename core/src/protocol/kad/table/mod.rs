@@ -19,7 +19,7 @@ pub use closest::Closest;
 pub use diversity::DiversityLimits;
 pub use entry::{Entry, Status};
 
-use super::{Distance, Key};
+use super::Key;
 use crate::{
     identity::PeerId,
     multiaddr::Multiaddr,
