@@ -4,7 +4,6 @@ mod model;
 mod rules;
 
 use super::*;
-use crate::protocol::kad::Distance;
 use std::{format, string::String, vec, vec::Vec};
 
 const START: Instant = Instant::from_nanos(1_000_000_000_000);

@@ -1,6 +1,7 @@
 //! Rule by rule, after the tests of rust-libp2p and go-libp2p-kad-dht.
 
 use super::*;
+use crate::protocol::kad::Distance;
 use crate::seed::Seed;
 use proptest::prelude::*;
 
