@@ -54,6 +54,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod disk;
 mod engine;
 mod entry;
@@ -62,7 +64,8 @@ mod worker;
 
 pub use error::OpenError;
 
-use core::{fmt, task::Waker, time::Duration};
+use alloc::sync::Arc;
+use core::{fmt, panic::AssertUnwindSafe, task::Waker, time::Duration};
 use disk::Opener;
 use drywire::{
     identity::PeerId,
@@ -77,9 +80,8 @@ use drywire::{
 use engine::{Engine, Job};
 use redb::{Database, DatabaseError};
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::catch_unwind,
     path::Path,
-    sync::Arc,
     thread::{self, JoinHandle},
     time::SystemTime,
 };
