@@ -42,4 +42,4 @@ pub use store::{MemoryStore, MemoryStoreConfig, RecordStore, StoreError};
 pub use validator::{InvalidRecord, Validator};
 
 /// The name rust-libp2p uses.
-pub type Behaviour<S> = Kademlia<S>;
+pub type Behaviour<S = MemoryStore> = Kademlia<S>;

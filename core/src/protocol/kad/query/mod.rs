@@ -327,12 +327,20 @@ pub(super) struct Query {
     pub(super) answered: Vec<Answered>,
     /// Of providers: those told of.
     pub(super) told: BTreeSet<PeerId>,
+    /// The peer that is looked for: once it is known where it may be reached, the query ends.
+    pub(super) seeks: Option<PeerId>,
 }
 
 impl Query {
     /// What was found, with addresses.
     pub(super) fn closest(&self, known: impl Fn(&PeerId) -> Vec<Multiaddr>) -> Vec<PeerInfo> {
-        let peers = self.peers.result();
+        let mut peers = self.peers.result();
+        // Whoever is looked for need not have been asked.
+        if let Some(sought) = self.seeks.filter(|sought| self.learnt.contains_key(sought))
+            && !peers.contains(&sought)
+        {
+            peers.insert(0, sought);
+        }
         peers
             .into_iter()
             .map(|peer| {

@@ -21,7 +21,7 @@ pub use diversity::DiversityLimits;
 pub(super) use diversity::Group;
 pub use entry::{Entry, Status};
 
-use super::{Distance, Key};
+use super::Key;
 use crate::{
     identity::PeerId,
     multiaddr::Multiaddr,
