@@ -41,7 +41,7 @@
 //!
 //! | what | then |
 //! |---|---|
-//! | the disk is full, or fails | the requests of that moment, those that read too, are replied to with [`StoreReply::Failed`], [`StoreError::Unavailable`]; nothing that was acknowledged is lost. The file is opened again, at once and then every [`RedbStoreConfig::retry_interval`], and everything works as before as soon as the disk does |
+//! | the disk is full, or fails | the requests of that moment, those that read too, are replied to with [`StoreReply::Failed`], [`StoreError::Unavailable`]; nothing that was acknowledged is lost. The file is opened again with the next request, at most once in [`RedbStoreConfig::retry_interval`], and everything works as before as soon as the disk does |
 //! | an entry is not what was written | it is thrown away, never given out, and counted: [`Statistics::dropped_corrupt`] |
 //! | what is not an entry is not what was written | redb finds some of it: [`OpenError::Corrupt`], or, later, as if the disk failed |
 //! | more is asked than the disk can do | the request is refused at once with [`StoreError::Unavailable`]: [`Statistics::refused`] |
@@ -99,7 +99,7 @@ pub struct RedbStoreConfig {
     pub max_batch: usize,
     /// Bytes of the file that redb may keep in memory. 16 MiB.
     pub cache_bytes: usize,
-    /// How long after a failure of the disk that lasts the file is opened again. 1 s.
+    /// After a failure of the disk the file is opened again, at once, but not more often than this. 1 s.
     pub retry_interval: Duration,
 }
 
@@ -182,7 +182,7 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens the file, or makes it, for the node `local`. What has expired by the system's clock is thrown away.
     ///
-    /// Reads everything but the values, and after a crash the whole file once.
+    /// Reads everything but the values.
     ///
     /// # Errors
     /// Why it cannot be used; [`OpenError::Locked`] if another store has it open, in this process or another.

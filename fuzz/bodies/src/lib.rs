@@ -8,6 +8,8 @@
 //! few seeds; `replay` notices a missing one.
 mod connections;
 mod input;
+mod kad;
+mod kad_search;
 mod model;
 mod multistream;
 mod noise;
@@ -19,6 +21,8 @@ mod wire;
 mod yamux;
 
 pub use connections::connections;
+pub use kad::{ipns_record, kad_message};
+pub use kad_search::{kad_iterators, kad_table};
 pub use model::connection_model;
 pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
 pub use noise::{noise_handshake, noise_pair};
@@ -52,4 +56,8 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("recording", recording),
     ("throttled_header", throttled_header),
     ("request_response", request_response),
+    ("kad_message", kad_message),
+    ("ipns_record", ipns_record),
+    ("kad_table", kad_table),
+    ("kad_iterators", kad_iterators),
 ];

@@ -149,6 +149,21 @@ pub enum QueryResult {
     RepublishRecord(Result<PutRecordOk, PutRecordError>),
 }
 
+impl QueryResult {
+    /// Whether it is no failure.
+    #[must_use]
+    pub const fn is_ok(&self) -> bool {
+        match self {
+            Self::Bootstrap(result) => result.is_ok(),
+            Self::GetClosestPeers(result) => result.is_ok(),
+            Self::GetProviders(result) => result.is_ok(),
+            Self::StartProviding(result) | Self::RepublishProvider(result) => result.is_ok(),
+            Self::GetRecord(result) => result.is_ok(),
+            Self::PutRecord(result) | Self::RepublishRecord(result) => result.is_ok(),
+        }
+    }
+}
+
 /// A lookup of a bootstrap is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootstrapOk {

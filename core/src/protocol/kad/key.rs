@@ -135,7 +135,9 @@ impl Distance {
     #[must_use]
     pub fn as_fraction(&self) -> f64 {
         let [high, next, ..] = self.0;
-        (high as f64).mul_add(2f64.powi(-64), next as f64 * 2f64.powi(-128))
+        // Powers of floating point numbers are not part of `core`.
+        const WORD: f64 = 1.0 / 18_446_744_073_709_551_616.0;
+        (next as f64 * WORD + high as f64) * WORD
     }
 }
 
@@ -330,6 +332,19 @@ mod tests {
         assert_eq!(Distance::ZERO.leading_zeros(), 256);
         assert_eq!(Distance::MAX.ilog2(), Some(255));
         assert!((Distance::MAX.as_fraction() - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn each_bit_is_twice_the_fraction_of_the_next() {
+        let mut expected = 0.5;
+        for bit in 0..256 {
+            let mut bytes = [0; 32];
+            bytes[bit / 8] = 0x80 >> (bit % 8);
+            let fraction = Distance::from_bytes(&bytes).as_fraction();
+            // What lies below the second word is too small to tell.
+            assert_eq!(fraction, if bit < 128 { expected } else { 0.0 }, "{bit}");
+            expected /= 2.0;
+        }
     }
 
     /// Those of <https://specs.ipfs.tech/routing/kad-dht/>.

@@ -350,12 +350,15 @@ impl<S: RecordStore> Dht<S> {
                 start: Some(at.now),
                 ..QueryStats::default()
             },
+            deadline,
             ends_early: false,
             asked: 0,
             best: None,
             answered: Vec::new(),
             told: alloc::collections::BTreeSet::new(),
             seeks: None,
+            told_early: 0,
+            early_open: 0,
         };
         self.queries.insert(id, Box::new(query));
         Ok(id)
@@ -447,6 +450,7 @@ impl<S: RecordStore> Dht<S> {
             .len();
         query.peers = PeersIterator::Fixed(FixedPeers::new(parallelism, peers));
         query.request = message;
+        self.timers.set(Deadline::Query(id), query.deadline);
         self.advance(at, id);
     }
 

@@ -11,6 +11,7 @@
 //! | `results.rs` | the ends of queries, and their further phases |
 //! | `records.rs` | getting, putting and correcting records |
 //! | `membership.rs` | who comes into the routing table, and who leaves |
+//! | `optimistic.rs` | announcing providers before a lookup is done |
 //! | `responding.rs` | requests of peers |
 //! | `storing.rs` | what was asked of the store |
 //! | `background.rs` | bootstraps, republication, liveness, sweeping |
@@ -18,6 +19,7 @@
 mod background;
 mod commands;
 mod membership;
+mod optimistic;
 mod queries;
 mod records;
 mod responding;
@@ -53,7 +55,11 @@ use alloc::{
     vec::Vec,
 };
 use bytes::Bytes;
-use core::{fmt, task::Waker};
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    task::Waker,
+};
 use membership::{Candidate, Member};
 use storing::Awaiting;
 
@@ -182,6 +188,8 @@ enum Purpose {
     Query(QueryId),
     /// It wants to come into the table.
     Check,
+    /// A query tells it something before it is done looking.
+    Announce(QueryId),
     /// Is it still there?
     Probe,
     /// It should have a better value.
@@ -212,6 +220,8 @@ pub struct Dht<S = MemoryStore> {
     bootstraps: BootstrapTimers,
     jobs: Jobs,
     size: NetworkSize,
+    /// Some query was told to end.
+    ending: AtomicBool,
     outputs: VecDeque<Output>,
     rng: Rng,
     mode: Mode,
@@ -264,6 +274,7 @@ impl<S: RecordStore> Dht<S> {
             timers: Timers::new(),
             bootstraps,
             size: NetworkSize::new(),
+            ending: AtomicBool::new(false),
             outputs: VecDeque::new(),
             rng: seed.rng(),
             mode: Mode::Client,
@@ -423,9 +434,11 @@ impl<S: RecordStore> Dht<S> {
 
     /// The queries that run, to end some.
     pub fn queries_mut(&mut self) -> impl Iterator<Item = QueryMut<'_>> {
-        self.queries
-            .iter_mut()
-            .map(|(id, query)| QueryMut { id: *id, query })
+        self.queries.iter_mut().map(|(id, query)| QueryMut {
+            id: *id,
+            query,
+            ending: &self.ending,
+        })
     }
 
     /// A query, if it runs.
@@ -438,7 +451,11 @@ impl<S: RecordStore> Dht<S> {
     /// A query, if it runs, to end it.
     pub fn query_mut(&mut self, id: &QueryId) -> Option<QueryMut<'_>> {
         let query = self.queries.get_mut(id)?;
-        Some(QueryMut { id: *id, query })
+        Some(QueryMut {
+            id: *id,
+            query,
+            ending: &self.ending,
+        })
     }
 
     /// What the host must do next.
@@ -450,7 +467,7 @@ impl<S: RecordStore> Dht<S> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let waits = !self.outputs.is_empty() || self.store.has_reply();
-        if waits || self.queries.values().any(|query| query.ends_early) {
+        if waits || self.ending.load(Ordering::Relaxed) {
             return Some(Instant::ZERO);
         }
         earliest(self.timers.next(), self.bootstraps.next())

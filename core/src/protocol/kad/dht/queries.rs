@@ -64,6 +64,7 @@ impl<S: RecordStore> Dht<S> {
                 self.advance(at, id);
             }
             Purpose::Check => self.check_answered(at, &peer, answered.map(|(_, message)| message)),
+            Purpose::Announce(id) => self.early_over(at, id, false),
             Purpose::Probe | Purpose::Correction => {
                 if answered.is_some() {
                     self.answers(at, &peer);
@@ -80,12 +81,15 @@ impl<S: RecordStore> Dht<S> {
         let Some(about) = self.take_rpc(rpc) else {
             return;
         };
-        let Purpose::Query(id) = about.purpose else {
+        let (Purpose::Query(id) | Purpose::Announce(id)) = about.purpose else {
             return;
         };
         let Some(query) = self.queries.get_mut(&id) else {
             return;
         };
+        if matches!(about.purpose, Purpose::Announce(_)) {
+            return self.early_over(at, id, true);
+        }
         query.in_flight.retain(|flight| flight.rpc != rpc);
         query.stats.successes = query.stats.successes.saturating_add(1);
         if let QueryInfo::AddProvider {
@@ -95,6 +99,11 @@ impl<S: RecordStore> Dht<S> {
         {
             *told = told.saturating_add(1);
         }
+        let enough = self.is_told_enough(id);
+        let Some(query) = self.queries.get_mut(&id) else {
+            return;
+        };
+        query.ends_early |= enough;
         query.peers.on_success(&about.peer, [], at.now);
         self.advance(at, id);
     }
@@ -130,6 +139,7 @@ impl<S: RecordStore> Dht<S> {
             QueryInfo::GetProviders { .. } => {
                 self.providers_answered(at, id, query, bytes, message)
             }
+            QueryInfo::AddProvider { .. } => self.announce_early(at, id, query),
             QueryInfo::PutRecord { .. } => self.put_answered(query, peer),
             _ => {}
         }
@@ -262,6 +272,10 @@ impl<S: RecordStore> Dht<S> {
                     self.queries.insert(id, query);
                     return;
                 }
+                Step::Finished if query.early_open > 0 && query.is_giving() => {
+                    self.queries.insert(id, query);
+                    return;
+                }
                 Step::Finished => break,
             }
         }
@@ -278,6 +292,9 @@ impl<S: RecordStore> Dht<S> {
 
     /// Queries that were told to end do.
     pub(super) fn end_early(&mut self, at: Moment) {
+        if !core::mem::take(self.ending.get_mut()) {
+            return;
+        }
         while let Some(id) = self
             .queries
             .iter()

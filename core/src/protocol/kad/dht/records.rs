@@ -73,6 +73,7 @@ impl<S: RecordStore> Dht<S> {
         if valid.is_ok() && !record.is_expired(at.unix) {
             self.found(at, id, &mut query, None, record);
         }
+        *self.ending.get_mut() |= query.ends_early;
         self.queries.insert(id, query);
     }
 
@@ -189,6 +190,7 @@ impl<S: RecordStore> Dht<S> {
             })
             .collect();
         self.found_providers(at, id, &mut query, providers);
+        *self.ending.get_mut() |= query.ends_early;
         self.queries.insert(id, query);
     }
 

@@ -152,6 +152,7 @@ impl<S: RecordStore> Dht<S> {
         query.peers = self.iterator(query.target, &query.options);
         query.learnt.clear();
         let deadline = at.now.saturating_add(self.config.query_timeout);
+        query.deadline = deadline;
         self.timers.set(super::Deadline::Query(id), deadline);
         self.queries.insert(id, query);
         self.advance(at, id);
@@ -264,11 +265,17 @@ impl<S: RecordStore> Dht<S> {
 
     /// The peers that are to know of a provider are known.
     fn announce_to_closest(&mut self, at: Moment, id: QueryId, mut query: Box<Query>) {
-        self.measure_network(at, &query);
-        let peers = query.peers.result();
+        let peers = match self.not_told_early(&query) {
+            Some(peers) => peers,
+            None => {
+                self.measure_network(at, &query);
+                query.peers.result()
+            }
+        };
         let mut message = Bytes::new();
+        let told = query.told_early;
         if let QueryInfo::AddProvider { key, phase, .. } = &mut query.info {
-            *phase = AddProviderPhase::AddProvider { told: 0 };
+            *phase = AddProviderPhase::AddProvider { told };
             message = self.announcement(key);
         }
         self.queries.insert(id, query);

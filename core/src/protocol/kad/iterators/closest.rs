@@ -419,6 +419,15 @@ impl ClosestPeers {
             .is_ok()
     }
 
+    /// The closest `num_results` that are known and have not failed, whether asked or not, with their distances.
+    pub fn closest_known(&self) -> impl Iterator<Item = (Distance, PeerId)> {
+        let usable = |candidate: &&Candidate| candidate.state != State::Failed;
+        let closest = self.candidates.iter().filter(usable);
+        closest
+            .take(self.config.num_results.get())
+            .map(|candidate| (candidate.distance, candidate.peer))
+    }
+
     /// Who has answered: at most `num_results`, the closest first. Before the end, those so far.
     pub fn result(&self) -> impl Iterator<Item = PeerId> {
         self.answers().map(|(_, peer)| peer)

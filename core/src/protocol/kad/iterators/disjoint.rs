@@ -21,14 +21,14 @@ use core::num::NonZeroUsize;
 #[derive(Clone, Debug)]
 pub struct DisjointPeers {
     target: Key,
-    paths: Vec<ClosestPeers>,
+    pub(super) paths: Vec<ClosestPeers>,
     /// Whose turn it is.
     turn: usize,
     /// By distance: everyone who was asked.
     asked: Vec<Asked>,
     /// How many requests each path may have at a time, and how many while it stands still.
-    share: usize,
-    raised_share: usize,
+    pub(super) share: usize,
+    pub(super) raised_share: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +49,8 @@ enum Answer {
 impl DisjointPeers {
     /// A search on this many paths, at most `config.parallelism`, that starts with `known` peers.
     ///
-    /// The paths divide `parallelism` and `max_candidates` among them.
+    /// The paths divide `parallelism` and `max_candidates` among them. Each finds `num_results`, or as many as there
+    /// are paths if that is more.
     #[must_use]
     pub fn new(
         paths: NonZeroUsize,
@@ -62,6 +63,8 @@ impl DisjointPeers {
         let raised_share = config.raised_parallelism().get().div_euclid(paths.get());
         let config = ClosestConfig {
             max_candidates: config.max_candidates.div_euclid(paths.get()),
+            // No path may end before one of its own has answered.
+            num_results: config.num_results.max(paths),
             ..config
         };
         let path = ClosestPeers::new(config, target, known);
@@ -170,7 +173,7 @@ impl DisjointPeers {
     }
 
     /// Those waited for that were asked for this path.
-    fn waiting_on(&self, at: usize) -> impl Iterator<Item = &Distance> {
+    pub(super) fn waiting_on(&self, at: usize) -> impl Iterator<Item = &Distance> {
         let path = self.paths.get(at).into_iter();
         let own = move |distance: &&Distance| {
             let asked = self.find(distance).ok().and_then(|at| self.asked.get(at));
@@ -184,8 +187,8 @@ impl DisjointPeers {
             .binary_search_by(|asked| asked.distance.cmp(distance))
     }
 
-    /// A peer has answered, and knows `closer` peers, which only the path it was asked for learns. Whether that made
-    /// a difference to any path.
+    /// A peer has answered, and knows `closer` peers, which only the path it was asked for learns. Whether that is its
+    /// first answer and may make a difference: `false` for peers never asked, after a failure, and once finished.
     pub fn on_success(
         &mut self,
         peer: &PeerId,
@@ -196,25 +199,30 @@ impl DisjointPeers {
             return false;
         };
         let mut closer = Some(closer);
-        let mut updated = false;
         for (at, path) in self.paths.iter_mut().enumerate() {
             let closer = if at == first { closer.take() } else { None };
-            updated |= path.on_success(peer, closer.into_iter().flatten(), now);
+            path.on_success(peer, closer.into_iter().flatten(), now);
         }
-        updated
+        true
     }
 
-    /// A peer cannot be asked, or has not answered as it should. Whether that made a difference to any path.
+    /// A peer cannot be asked, or has not answered as it should. Whether that may make a difference, as for
+    /// [`on_success`](Self::on_success).
     pub fn on_failure(&mut self, peer: &PeerId) -> bool {
         if self.settle(peer, Answer::Failed).is_none() {
             return false;
         }
-        let paths = self.paths.iter_mut();
-        paths.fold(false, |updated, path| updated | path.on_failure(peer))
+        for path in &mut self.paths {
+            path.on_failure(peer);
+        }
+        true
     }
 
     /// Notes the only answer of a peer. The path it was asked for.
     fn settle(&mut self, peer: &PeerId, answer: Answer) -> Option<usize> {
+        if self.is_finished() {
+            return None;
+        }
         let distance = Key::of_peer(peer).distance(&self.target);
         let at = self.find(&distance).ok()?;
         let asked = self.asked.get_mut(at)?;
@@ -230,12 +238,17 @@ impl DisjointPeers {
         self.paths.iter_mut().for_each(ClosestPeers::finish);
     }
 
+    /// The path a peer was asked for.
+    pub(super) fn path_of(&self, peer: &PeerId) -> Option<usize> {
+        let distance = Key::of_peer(peer).distance(&self.target);
+        let asked = self.asked.get(self.find(&distance).ok()?);
+        asked.map(|asked| asked.path)
+    }
+
     /// Ends the paths that these peers were asked for. Whether all are finished then.
     pub fn finish_paths<'a>(&mut self, peers: impl IntoIterator<Item = &'a PeerId>) -> bool {
         for peer in peers {
-            let distance = Key::of_peer(peer).distance(&self.target);
-            let asked = self.find(&distance).ok().and_then(|at| self.asked.get(at));
-            let path = asked.and_then(|asked| self.paths.get_mut(asked.path));
+            let path = self.path_of(peer).and_then(|at| self.paths.get_mut(at));
             if let Some(path) = path {
                 path.finish();
             }
@@ -277,7 +290,7 @@ impl DisjointPeers {
         self.paths.iter().any(|path| path.contains(peer))
     }
 
-    /// Who has answered, the closest first: the results of all paths, each at most `num_results`. Which path was led
+    /// Who has answered, the closest first: the results of all paths, each limited. Which path was led
     /// astray cannot be told, so none is cut off.
     pub fn result(&self) -> impl Iterator<Item = PeerId> {
         let mut all: Vec<_> = self.paths.iter().flat_map(ClosestPeers::answers).collect();

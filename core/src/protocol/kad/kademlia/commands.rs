@@ -44,6 +44,12 @@ impl<S: RecordStore> Kademlia<S> {
         &self.dht
     }
 
+    /// Requests to peers that have had no answer.
+    #[must_use]
+    pub fn open_requests(&self) -> usize {
+        self.outbound.len()
+    }
+
     /// What was refused and done so far.
     #[must_use]
     pub const fn statistics(&self) -> Statistics {

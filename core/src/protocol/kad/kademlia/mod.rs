@@ -14,16 +14,20 @@ mod outbound;
 use super::{
     config::Config,
     dht::{Dht, InboundId, Moment, Output, RpcId},
-    event::{Event, Mode},
+    event::{Event, GetClosestPeersOk, GetProvidersOk, Mode, QueryResult},
     query::QueryId,
     store::{MemoryStore, RecordStore},
 };
 use crate::{
     connection::{ConnectionId, Slot},
     identity::{Keypair, PeerId},
+    multiaddr::Multiaddr,
     multistream::ProtocolName,
     seed::Seed,
-    swarm::{AcceptError, Context, DialId, EventPermit, Input, Protocol, StreamRef, Timers},
+    swarm::{
+        AcceptError, AddressSource, Context, DialId, EventPermit, Input, Protocol, StreamRef,
+        Timers,
+    },
     time::{Instant, UnixTime, earliest},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -150,6 +154,7 @@ impl<S: RecordStore> Kademlia<S> {
     }
 
     fn tell(&mut self, event: Event, cx: &mut Cx<'_>) {
+        remember_addresses(&event, cx);
         let Event::OutboundQueryProgressed { id, step, .. } = &event else {
             cx.emit(event);
             return;
@@ -256,6 +261,33 @@ impl<S: RecordStore> Kademlia<S> {
             }
         }
         self.with_dht(cx, |dht, at| dht.handle_timeout(at));
+    }
+}
+
+/// Whoever reads of a peer may want to dial it: the address book learns where it is.
+fn remember_addresses(event: &Event, cx: &mut Cx<'_>) {
+    let mut learn = |peer: PeerId, addresses: &[Multiaddr]| {
+        for address in addresses {
+            cx.add_address(peer, address, AddressSource::Discovered, None);
+        }
+    };
+    match event {
+        Event::RoutingUpdated {
+            peer, addresses, ..
+        } => learn(*peer, addresses),
+        Event::OutboundQueryProgressed { result, .. } => {
+            let found = match result {
+                QueryResult::GetClosestPeers(Ok(GetClosestPeersOk { peers, .. })) => peers,
+                QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders {
+                    providers, ..
+                })) => providers,
+                _ => return,
+            };
+            found
+                .iter()
+                .for_each(|info| learn(info.peer, &info.addresses));
+        }
+        _ => {}
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     },
     swarm::{DialError, DialId, DialOptions, OpenStreamError, StreamRef},
 };
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::collections::VecDeque;
 use bytes::Bytes;
 use core::time::Duration;
 
@@ -269,11 +269,6 @@ impl<S: RecordStore> Kademlia<S> {
         };
         self.outbound.remove(&rpc);
         self.with_dht(cx, |dht, at| dht.handle_response(at, rpc, Err(failure)));
-    }
-
-    /// Requests that wait for peers or answers, for tests.
-    pub(super) fn open_requests(&self) -> Vec<RpcId> {
-        self.outbound.keys().copied().collect()
     }
 }
 

@@ -10,13 +10,17 @@ use super::{
     key::{Distance, Key, RecordKey},
     record::{PeerInfo, Quorum, Record},
 };
-use crate::{identity::PeerId, multiaddr::Multiaddr};
+use crate::{identity::PeerId, multiaddr::Multiaddr, time::Instant};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
 use bytes::Bytes;
-use core::{fmt, num::NonZeroUsize};
+use core::{
+    fmt,
+    num::NonZeroUsize,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Names a query. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -263,6 +267,8 @@ impl<'a> QueryRef<'a> {
 pub struct QueryMut<'a> {
     pub(super) id: QueryId,
     pub(super) query: &'a mut Query,
+    /// That some query was told to end.
+    pub(super) ending: &'a AtomicBool,
 }
 
 impl QueryMut<'_> {
@@ -288,6 +294,7 @@ impl QueryMut<'_> {
     /// is under way, and the next one begins.
     pub fn finish(&mut self) {
         self.query.ends_early = true;
+        self.ending.store(true, Ordering::Relaxed);
     }
 }
 
@@ -318,6 +325,8 @@ pub(super) struct Query {
     pub(super) learnt: BTreeMap<PeerId, Vec<Multiaddr>>,
     pub(super) in_flight: Vec<InFlight>,
     pub(super) stats: QueryStats,
+    /// For all its phases together; of a bootstrap, for each lookup.
+    pub(super) deadline: Instant,
     /// Somebody has had enough.
     pub(super) ends_early: bool,
     /// The number of peers that the present phase gives something to.
@@ -325,10 +334,14 @@ pub(super) struct Query {
     /// Of a get: the best value so far, and who answered what.
     pub(super) best: Option<PeerRecord>,
     pub(super) answered: Vec<Answered>,
-    /// Of providers: those told of.
+    /// Of a get of providers: those found. Of an announcement: those told early.
     pub(super) told: BTreeSet<PeerId>,
     /// The peer that is looked for: once it is known where it may be reached, the query ends.
     pub(super) seeks: Option<PeerId>,
+    /// Of an announcement: how many of those told early have been sent it.
+    pub(super) told_early: usize,
+    /// How many of them have not been sent it yet.
+    pub(super) early_open: usize,
 }
 
 impl Query {

@@ -1,35 +1,52 @@
+//! The table against a plain model, and rule by rule.
+
+mod model;
+mod rules;
+
 use super::*;
+use std::{format, string::String, vec, vec::Vec};
 
-const START: Instant = Instant::from_nanos(1_000_000_000);
+const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
-fn peer(number: u32) -> PeerId {
+fn local() -> PeerId {
+    peer(u16::MAX)
+}
+
+fn peer(number: u16) -> PeerId {
     let mut bytes = vec![0x12, 32];
-    bytes.extend_from_slice(&[0; 28]);
+    bytes.extend_from_slice(&[0; 30]);
     bytes.extend_from_slice(&number.to_be_bytes());
     PeerId::from_bytes(&bytes).unwrap()
 }
 
-fn address(number: u8) -> Multiaddr {
-    format!("/ip4/192.0.2.{number}/tcp/4001").parse().unwrap()
+fn address(text: impl Into<String>) -> Multiaddr {
+    text.into().parse().unwrap()
 }
 
-#[test]
-fn the_entry_is_no_more_than_256_bytes() {
-    assert!(size_of::<Entry>() <= 256, "{}", size_of::<Entry>());
-    assert!(size_of::<RoutingTable>() <= 1024);
+/// An address in no group.
+fn private(number: u8) -> Multiaddr {
+    address(format!("/ip4/10.0.0.{number}/tcp/4001"))
 }
 
-#[test]
-fn an_inserted_peer_is_found() {
-    let mut table = RoutingTable::new(Key::of(b"own"), TableConfig::default());
-    for number in 0..100 {
-        let _ = table.insert(START, peer(number), [address(1)], Status::Disconnected);
+fn table(config: TableConfig) -> RoutingTable {
+    RoutingTable::new(Key::of_peer(&local()), config)
+}
+
+fn sized(bucket_size: usize) -> TableConfig {
+    TableConfig {
+        bucket_size: NonZeroUsize::new(bucket_size).unwrap(),
+        ..TableConfig::default()
     }
-    assert_eq!(table.closest(&Key::of(b"x")).count(), table.len());
-    assert!(table.contains(&peer(0)));
-    assert_eq!(
-        table.remove(&peer(0)).map(|entry| *entry.peer()),
-        Some(peer(0))
-    );
-    assert!(!table.contains(&peer(0)));
+}
+
+/// Peers that belong in this bucket.
+fn peers_of(bucket: u8) -> impl Iterator<Item = PeerId> {
+    let all = (0..u16::MAX).map(peer);
+    all.filter(move |peer| {
+        Key::of_peer(&local()).distance(&Key::of_peer(peer)).ilog2() == Some(bucket)
+    })
+}
+
+fn seconds(seconds: u64) -> Instant {
+    START + Duration::from_secs(seconds)
 }

@@ -134,3 +134,64 @@ fn a_provider_is_found_with_its_addresses() {
     assert_eq!(found[0].peer, peer(7));
     assert_eq!(found[0].addresses, [village::address(7)]);
 }
+
+/// Without an estimate an announcement is an ordinary one; with one it needs fewer requests and reaches nearly the same peers.
+#[test]
+fn an_optimistic_announcement_is_shorter_and_lands_where_it_should() {
+    let announce = |optimistic: bool| {
+        let mut config = config();
+        config.optimistic_provide = optimistic;
+        let mut village = Village::new(200, &config);
+        village.populate();
+        for number in 0..10 {
+            let key = std::format!("lookup {number}");
+            village
+                .run(0, |dht, at| {
+                    dht.get_closest_peers(at, key.as_bytes(), QueryOptions::new())
+                })
+                .unwrap();
+            village.run_for(Duration::from_secs(20));
+        }
+        let size = village.nodes[0].network_size().estimate(village.now);
+        let size = size.expect("ten lookups");
+        assert!((100.0..400.0).contains(&size), "{size}");
+        let (mut told, mut right, mut took) = (0, 0, Duration::ZERO);
+        for number in 0..10 {
+            let key = std::format!("thing {number}");
+            let id = village
+                .run(0, |dht, at| {
+                    dht.start_providing(at, RecordKey::from(key.as_str()))
+                })
+                .unwrap();
+            village.run_for(Duration::from_secs(20));
+            let ended = village.last(0, id);
+            let Some(Event::OutboundQueryProgressed {
+                result: QueryResult::StartProviding(Ok(_)),
+                stats,
+                ..
+            }) = ended
+            else {
+                panic!("{ended:?}")
+            };
+            took += stats.duration().unwrap();
+            let closest = true_closest(200, key.as_bytes());
+            let closest: BTreeSet<_> = closest
+                .into_iter()
+                .filter(|other| *other != peer(0))
+                .take(20)
+                .collect();
+            for other in 1..200 {
+                if village.provides(other, &RecordKey::from(key.as_str())) {
+                    told += 1;
+                    right += usize::from(closest.contains(&peer(other)));
+                }
+            }
+        }
+        (told, right, took)
+    };
+    let (classic_told, classic_right, classic_took) = announce(false);
+    assert_eq!((classic_told, classic_right), (200, 200));
+    let (told, right, took) = announce(true);
+    assert!(told >= 195 && right >= 160, "{right} of {told}");
+    assert!(took < classic_took, "{took:?} and {classic_took:?}");
+}

@@ -5,8 +5,9 @@ use crate::{
     identity::PeerId,
     multiaddr::Multiaddr,
     protocol::kad::{
-        Config, Event, MemoryStore, MemoryStoreConfig, Mode, QueryId,
+        Config, Event, MemoryStore, MemoryStoreConfig, Mode, QueryId, RecordKey, RecordStore,
         dht::{Dht, Inbound, InboundId, Moment, Output, RpcFailure, RpcId},
+        store::{StoreReply, StoreRequest, StoreRequestId},
     },
     seed::Seed,
     time::{Instant, UnixTime, earliest},
@@ -284,6 +285,15 @@ impl Village {
             }
         }
         self.now = end;
+    }
+
+    /// Whether a node has a provider record of a key.
+    pub(super) fn provides(&mut self, number: usize, key: &RecordKey) -> bool {
+        let unix = self.at().unix;
+        let request = StoreRequest::Providers { key: key.clone() };
+        let store = self.nodes[number].store_mut();
+        let reply = store.submit(StoreRequestId(0), request, unix, None);
+        matches!(reply, Some(StoreReply::Providers(providers)) if !providers.is_empty())
     }
 
     /// The last event of a query.

@@ -1,7 +1,7 @@
 //! The naive store: lists, counted anew for each request.
 
 use super::*;
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, string::String};
 use proptest::{collection::vec, option, prelude::*};
 
 #[derive(Default)]

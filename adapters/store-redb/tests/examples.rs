@@ -1,0 +1,26 @@
+//! The examples do what they say.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    unreachable_pub
+)]
+
+#[path = "../examples/restart.rs"]
+#[allow(dead_code)]
+mod restart;
+
+#[test]
+fn a_record_outlives_the_store() {
+    let path = std::env::temp_dir().join(format!("drywire-restart-{}.redb", std::process::id()));
+    for times in 0..3 {
+        assert_eq!(
+            restart::run(&path).unwrap(),
+            format!("this was run {times} times before")
+        );
+    }
+    std::fs::remove_file(path).unwrap();
+}
