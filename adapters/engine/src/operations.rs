@@ -304,6 +304,12 @@ where
         })
     }
 
+    /// Whether the host has been told to shut down: what fails from then on fails for that.
+    pub(crate) fn is_closing(&self) -> bool {
+        let state = lock(&self.inner.state);
+        state.closed || state.swarm.is_shutting_down()
+    }
+
     /// Runs a command that begins no operation. The swarm stands still meanwhile, as for [`Host::with`].
     pub fn with<R>(
         &self,

@@ -1,6 +1,6 @@
 //! How these fail.
 
-use crate::operations::BeginError;
+use crate::operations::{BeginError, Operating, Operations};
 use core::{fmt, num::NonZeroUsize};
 use drywire::{
     identity::PeerId,
@@ -8,6 +8,7 @@ use drywire::{
         AddProviderError, BootstrapError, GetClosestPeersError, GetProvidersError, GetRecordError,
         PeerInfo, PeerRecord, PutRecordError, QueryRefused, StoreError,
     },
+    swarm::Protocol,
 };
 
 /// Why a query of a DHT did not do what it should.
@@ -63,6 +64,18 @@ impl KadError {
         best: None,
         peers: Vec::new(),
     };
+
+    /// It ends badly because its host does, if that is so.
+    pub(super) fn or_closed<P, F>(self, operations: &Operations<P, F>) -> Self
+    where
+        P: Protocol + Send + 'static,
+        F: Operating + 'static,
+    {
+        if operations.is_closing() {
+            return Self::HostClosed;
+        }
+        self
+    }
 }
 
 impl fmt::Display for KadError {

@@ -40,6 +40,9 @@ use std::sync::Arc;
 /// Results of a query that wait to be read at most: more than there are peers that are asked.
 const RESULTS: usize = 4096;
 
+/// What a command sees and does.
+type Cx<'a> = swarm::Context<'a, Event>;
+
 impl<S: RecordStore> Operating for Kademlia<S> {
     type Id = QueryId;
 
@@ -50,7 +53,7 @@ impl<S: RecordStore> Operating for Kademlia<S> {
         }
     }
 
-    fn give_up(&mut self, id: QueryId, cx: &mut swarm::Context<'_, Event>) {
+    fn give_up(&mut self, id: QueryId, cx: &mut Cx<'_>) {
         Self::give_up(self, &id, cx);
     }
 }
@@ -176,15 +179,16 @@ where
         options: QueryOptions,
     ) -> Result<PeerRecord, KadError> {
         let key = key.into();
-        let result = self.run(|kad, cx| kad.get_record_with(key, options, cx));
-        match result.await? {
+        let end = |result| match result {
             QueryResult::GetRecord(Ok(GetRecordOk::FinishedWithNoAdditionalRecord {
                 best,
                 ..
             })) => Ok(best),
             QueryResult::GetRecord(Err(error)) => Err(error.into()),
             _ => Err(KadError::Other),
-        }
+        };
+        self.run(|kad, cx| kad.get_record_with(key, options, cx), end)
+            .await
     }
 
     /// Gets all valid records of a key as they are found. The [best](KadQuery::best) of them is known at the end.
@@ -271,10 +275,11 @@ where
         key: impl Into<RecordKey> + Send,
     ) -> Result<AddProviderOk, KadError> {
         let key = key.into();
-        match self.run(|kad, cx| kad.start_providing(key, cx)).await? {
-            QueryResult::StartProviding(result) => Ok(result?),
+        let end = |result| match result {
+            QueryResult::StartProviding(result) => result.map_err(KadError::from),
             _ => Err(KadError::Other),
-        }
+        };
+        self.run(|kad, cx| kad.start_providing(key, cx), end).await
     }
 
     /// Tells it no more. Peers know it until that expires.
@@ -351,11 +356,9 @@ where
         key: impl AsRef<[u8]> + Send,
         options: QueryOptions,
     ) -> Result<Vec<PeerInfo>, KadError> {
-        let result = self.run(|kad, cx| kad.get_closest_peers_with(key, options, cx));
-        match result.await? {
-            QueryResult::GetClosestPeers(result) => Ok(result?.peers),
-            _ => Err(KadError::Other),
-        }
+        let command =
+            |kad: &mut Kademlia<S>, cx: &mut Cx<'_>| kad.get_closest_peers_with(key, options, cx);
+        self.run(command, closest_peers).await
     }
 
     /// Finds out where a peer may be reached: at once if it is connected, otherwise by asking, until somebody knows. What
@@ -368,13 +371,13 @@ where
         if let Some(addresses) = connected.filter(|addresses| !addresses.is_empty()) {
             return Ok(PeerInfo { peer, addresses });
         }
-        let result = match self.run(|kad, cx| kad.find_peer(peer, cx)).await? {
-            QueryResult::GetClosestPeers(result) => result?,
-            _ => return Err(KadError::Other),
+        let found = |result| {
+            let peers = closest_peers(result)?;
+            let closest_peers = peers.iter().map(|info| info.peer).collect();
+            let found = peers.into_iter().find(|info| info.peer == peer);
+            found.ok_or(KadError::NotFound { closest_peers })
         };
-        let closest_peers = result.peers.iter().map(|info| info.peer).collect();
-        let found = result.peers.into_iter().find(|info| info.peer == peer);
-        found.ok_or(KadError::NotFound { closest_peers })
+        self.run(|kad, cx| kad.find_peer(peer, cx), found).await
     }
 
     /// Makes this node known to its neighbours, and fills the routing table: lookups of this node itself, and of random
@@ -413,25 +416,22 @@ where
     fn begin(
         &self,
         capacity: usize,
-        command: impl FnOnce(
-            &mut Kademlia<S>,
-            &mut swarm::Context<'_, Event>,
-        ) -> Result<QueryId, QueryRefused>,
+        command: impl FnOnce(&mut Kademlia<S>, &mut Cx<'_>) -> Result<QueryId, QueryRefused>,
     ) -> Result<Operation<P, Kademlia<S>>, KadError> {
         Ok(self.operations.begin(capacity, command)?)
     }
 
-    /// Runs a query of which only the end matters.
-    async fn run(
+    /// Runs a query of which only the end matters, and says what that means.
+    async fn run<T>(
         &self,
-        command: impl FnOnce(
-            &mut Kademlia<S>,
-            &mut swarm::Context<'_, Event>,
-        ) -> Result<QueryId, QueryRefused>,
-    ) -> Result<QueryResult, KadError> {
+        command: impl FnOnce(&mut Kademlia<S>, &mut Cx<'_>) -> Result<QueryId, QueryRefused>,
+        end: impl FnOnce(QueryResult) -> Result<T, KadError>,
+    ) -> Result<T, KadError> {
         let operation = self.begin(0, command)?;
         match operation.last().await {
-            Some(Event::OutboundQueryProgressed { result, .. }) => Ok(result),
+            Some(Event::OutboundQueryProgressed { result, .. }) => {
+                end(result).map_err(|error| error.or_closed(&self.operations))
+            }
             Some(_) => Err(KadError::Other),
             None => Err(KadError::HostClosed),
         }
@@ -439,15 +439,21 @@ where
 
     async fn put_by(
         &self,
-        command: impl FnOnce(
-            &mut Kademlia<S>,
-            &mut swarm::Context<'_, Event>,
-        ) -> Result<QueryId, QueryRefused>,
+        command: impl FnOnce(&mut Kademlia<S>, &mut Cx<'_>) -> Result<QueryId, QueryRefused>,
     ) -> Result<PutRecordOk, KadError> {
-        match self.run(command).await? {
-            QueryResult::PutRecord(result) => Ok(result?),
+        let end = |result| match result {
+            QueryResult::PutRecord(result) => result.map_err(KadError::from),
             _ => Err(KadError::Other),
-        }
+        };
+        self.run(command, end).await
+    }
+}
+
+fn closest_peers(result: QueryResult) -> Result<Vec<PeerInfo>, KadError> {
+    match result {
+        QueryResult::GetClosestPeers(Ok(found)) => Ok(found.peers),
+        QueryResult::GetClosestPeers(Err(error)) => Err(error.into()),
+        _ => Err(KadError::Other),
     }
 }
 
@@ -526,10 +532,7 @@ where
     }
 
     /// Does anything else with the protocol. The swarm stands still meanwhile, as for [`Host::with`].
-    pub fn with<R>(
-        &self,
-        command: impl FnOnce(&mut Kademlia<S>, &mut swarm::Context<'_, Event>) -> R,
-    ) -> R {
+    pub fn with<R>(&self, command: impl FnOnce(&mut Kademlia<S>, &mut Cx<'_>) -> R) -> R {
         self.operations.with(command)
     }
 }

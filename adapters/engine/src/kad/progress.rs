@@ -102,7 +102,9 @@ where
     fn poll_found(&mut self, cx: &Context<'_>) -> Poll<Option<Result<T, KadError>>> {
         loop {
             if let Some(found) = self.found.pop_front() {
-                return Poll::Ready(Some(found));
+                return Poll::Ready(Some(
+                    found.map_err(|error| error.or_closed(&self.operations)),
+                ));
             }
             if self.over {
                 return Poll::Ready(None);
