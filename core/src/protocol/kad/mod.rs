@@ -83,7 +83,7 @@
 //!
 //! | there | here |
 //! |---|---|
-//! | `Behaviour<TStore>`: `new`, `with_config` | [`Kademlia`], [`Behaviour`]: [`new`](Kademlia::new), [`with_config`](Kademlia::with_config), [`with_store`](Kademlia::with_store) |
+//! | `Behaviour<TStore>`: `new`, `with_config` | [`Kademlia`], [`Behaviour`]: [`new`](Kademlia::new), [`with_store`](Kademlia::with_store), which need no peer id |
 //! | `Config::set_*` | fields of [`Config`]: `set_query_timeout` is [`query_timeout`](Config::query_timeout), `set_substreams_timeout` is [`request_timeout`](Config::request_timeout), `set_max_packet_size` is [`max_request_len`](Config::max_request_len) and [`max_response_len`](Config::max_response_len) |
 //! | `K_VALUE`, `ALPHA_VALUE`, `PROTOCOL_NAME` | the same |
 //! | `protocol_names`, `iter_queries`, `iter_queries_mut`, `query`, `query_mut` | the same |
@@ -105,11 +105,9 @@
 //!
 //! ```
 //! use drywire::{
-//!     identity::Keypair,
 //!     multistream::ProtocolName,
 //!     protocol::{identify::Identify, kad::{Config, Kademlia}},
 //!     protocols,
-//!     seed::Seed,
 //! };
 //!
 //! protocols! {
@@ -120,11 +118,10 @@
 //!     }
 //! }
 //!
-//! let keypair = Keypair::ed25519_from_seed(&Seed::for_tests(1));
 //! let config = Config::new(ProtocolName::from_static("/town/kad/1.0.0"));
 //! let protocols = Town {
 //!     identify: Identify::default(),
-//!     kad: Kademlia::with_config(keypair.peer_id(), config),
+//!     kad: Kademlia::new(config),
 //! };
 //! # let _ = protocols;
 //! // To join:  swarm.with(now, |set, cx| set.kad(cx, |kad, cx| kad.add_address(peer, &address, cx)))
@@ -175,4 +172,4 @@ pub use store::{MemoryStore, MemoryStoreConfig, RecordStore, StoreError};
 pub use validator::{InvalidRecord, Validator};
 
 /// The name rust-libp2p uses.
-pub type Behaviour<S> = Kademlia<S>;
+pub type Behaviour<S = MemoryStore> = Kademlia<S>;

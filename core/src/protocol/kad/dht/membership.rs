@@ -35,7 +35,6 @@ pub(super) struct Candidate {
 
 /// What became of an address, see [`Kademlia::add_address`](super::super::Kademlia::add_address).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
 pub enum RoutingUpdate {
     /// It is in the routing table.
     Success,

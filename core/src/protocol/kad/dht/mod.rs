@@ -240,7 +240,8 @@ pub struct Dht<S = MemoryStore> {
 impl<S: RecordStore> Dht<S> {
     /// A node of this identity.
     #[must_use]
-    pub fn new(local: PeerId, config: Config, store: S, seed: &Seed, at: Moment) -> Self {
+    pub fn new(local: PeerId, config: Config, mut store: S, seed: &Seed, at: Moment) -> Self {
+        store.begin(&local);
         let position = Key::of_peer(&local);
         let table = RoutingTable::new(
             position,
@@ -298,6 +299,7 @@ impl<S: RecordStore> Dht<S> {
         S: RecordStore,
     {
         (self.local, self.position) = (local, Key::of_peer(&local));
+        self.store.begin(&local);
         self.table = RoutingTable::new(self.position, self.table.config().clone());
         self.rng = seed.rng();
         self.timers = Timers::new();

@@ -126,6 +126,7 @@ impl<S: RecordStore> Dht<S> {
         }
         self.answers_query(at, &peer, query);
         query.stats.successes = query.stats.successes.saturating_add(1);
+        query.ends_early |= query.seeks == Some(peer);
         let mut closer = core::mem::take(&mut self.peers);
         closer.clear();
         self.collect_closer(bytes, message, query, &mut closer);
@@ -190,6 +191,7 @@ impl<S: RecordStore> Dht<S> {
                 self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
                 continue;
             };
+            query.ends_early |= query.seeks == Some(told.peer) && !addresses.is_empty();
             self.remember(query, told.peer, addresses);
             closer.push(told.peer);
         }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     connection::{ConnectionId, Slot},
-    identity::PeerId,
+    identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     seed::Seed,
@@ -84,31 +84,33 @@ pub struct Kademlia<S = MemoryStore> {
 }
 
 impl Kademlia<MemoryStore> {
-    /// A node of the public DHT, with its records in memory.
-    #[must_use]
-    pub fn new(local: PeerId) -> Self {
-        Self::with_config(local, Config::default())
-    }
-
     /// With its records in memory.
     #[must_use]
-    pub fn with_config(local: PeerId, config: Config) -> Self {
-        let store = MemoryStore::new(&local, super::store::MemoryStoreConfig::default());
-        Self::with_store(local, store, config)
+    pub fn new(config: Config) -> Self {
+        Self::with_store(config, MemoryStore::default())
+    }
+}
+
+/// A node of the public DHT, with its records in memory.
+impl Default for Kademlia<MemoryStore> {
+    fn default() -> Self {
+        Self::new(Config::default())
     }
 }
 
 impl<S: RecordStore> Kademlia<S> {
-    /// With its records in this store. `local` is the peer id of the swarm's key.
+    /// With its records in this store. Its identity is that of the swarm it runs in.
     #[must_use]
-    pub fn with_store(local: PeerId, store: S, config: Config) -> Self {
+    pub fn with_store(config: Config, store: S) -> Self {
         let nowhere = Moment {
             now: Instant::ZERO,
             unix: UnixTime::EPOCH,
         };
         let seed = Seed::from_entropy([0; 32]);
+        // Until the swarm says who this is.
+        let nobody = Keypair::ed25519_from_seed(&seed).peer_id();
         Self {
-            dht: Dht::new(local, config, store, &seed, nowhere),
+            dht: Dht::new(nobody, config, store, &seed, nowhere),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
             dials: BTreeMap::new(),

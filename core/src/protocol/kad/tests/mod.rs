@@ -1,5 +1,6 @@
 //! The machine among others of its kind.
 
+mod finding;
 mod village;
 
 use crate::protocol::kad::{
