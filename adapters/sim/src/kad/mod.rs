@@ -18,8 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Workload`] has nodes look things up and gathers a [`Report`]; [`attacks`] are experiments with nodes that lie.
-//! [`full_stack`] is the other way to look at it: whole nodes on real connections, a few hundred of them.
+//! [`Workload`] has nodes look things up and gathers a [`Report`].
 //!
 //! What is checked while it runs, of every node: I36 to I39, by [`Dht::audit`](drywire::protocol::kad::Dht::audit) and by
 //! looking at each message and each result.
@@ -30,12 +29,15 @@ mod deliver;
 mod join;
 mod member;
 mod operation;
+mod picture;
 mod truth;
+mod workload;
 
 pub use adversary::{Adversary, Answer, Asked, View, echo, response};
 pub use config::{Join, KadChurn, KadConfig, node_config};
 pub use member::Role;
 pub use operation::{Kind, Operation, Outcome};
+pub use workload::{Health, Report, Tally, Workload, confidence};
 
 use crate::{
     agenda::Agenda,
