@@ -134,8 +134,10 @@ impl Distance {
     /// The distance as a fraction of the whole key space, from 0 to 1. Only as exact as an `f64`.
     #[must_use]
     pub fn as_fraction(&self) -> f64 {
+        /// Two to the 64th: without the standard library there are no powers.
+        const WORD: f64 = 18_446_744_073_709_551_616.0;
         let [high, next, ..] = self.0;
-        (high as f64).mul_add(2f64.powi(-64), next as f64 * 2f64.powi(-128))
+        (high as f64 + next as f64 / WORD) / WORD
     }
 }
 
