@@ -36,11 +36,3 @@ protocols! {
         pub streams: stream::Streams => Stream,
     }
 }
-
-#[cfg(test)]
-#[path = "kad/tests/nodes.rs"]
-mod kad_nodes;
-
-#[cfg(test)]
-#[path = "kad/tests/streams.rs"]
-mod kad_streams;

@@ -31,7 +31,7 @@ use drywire_tests::{
     hostile::{data, propose},
     net::{Host, Net, address, peer},
 };
-use std::{fmt::Debug, num::NonZeroU16, time::Duration};
+use std::{fmt::Debug, num::NonZeroU16};
 
 /// A name the application serves.
 pub const ECHO: ProtocolName = ProtocolName::from_static("/echo/1");
@@ -432,16 +432,25 @@ impl Script for Budgeted {
     }
 }
 
-/// A DHT whose nodes know each other from the beginning, and look around often.
+/// A DHT that does nothing by itself: what comes again and again, wanted or not, has a timer that is never over.
+fn quiet(name: &'static str) -> kad::Config {
+    let mut config = kad::Config::new(ProtocolName::from_static(name));
+    config.periodic_bootstrap_interval = None;
+    config.liveness_interval = None;
+    config.sweep_interval = None;
+    config.replication_interval = None;
+    config.publication_interval = None;
+    config.provider_publication_interval = None;
+    config
+}
+
 impl Script for Kademlia {
     const DRAWS: bool = true;
     /// Peers that have gone stay in the table for a while, and are looked for.
     const LINGERS: bool = true;
 
     fn fresh() -> Self {
-        let mut config = kad::Config::new(ProtocolName::from_static("/town/kad/1"));
-        config.periodic_bootstrap_interval = Some(Duration::from_secs(20));
-        Self::with_config(peer(0), config).with_mode(Mode::Server)
+        Self::with_config(peer(0), quiet("/town/kad/1")).with_mode(Mode::Server)
     }
 
     fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
@@ -529,8 +538,7 @@ impl Script for Dual {
 
     fn fresh() -> Self {
         let node = |name: &'static str| {
-            let config = kad::Config::new(ProtocolName::from_static(name));
-            Kademlia::with_config(peer(0), config).with_mode(Mode::Server)
+            Kademlia::with_config(peer(0), quiet(name)).with_mode(Mode::Server)
         };
         Self::of(node("/town/kad/1"), node("/town/lan/kad/1"))
     }

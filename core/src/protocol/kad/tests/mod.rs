@@ -1,6 +1,8 @@
 //! The machine among others of its kind.
 
 mod finding;
+mod nodes;
+mod streams;
 mod village;
 
 use crate::protocol::kad::{
