@@ -1,5 +1,6 @@
 //! The machine among others of its kind.
 
+mod dual;
 mod finding;
 mod nodes;
 mod streams;
