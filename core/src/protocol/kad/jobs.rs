@@ -82,16 +82,7 @@ impl Jobs {
         self.providers = Run::Ready(None);
     }
 
-    /// Whether a run through the records waits for room.
-    pub(super) const fn records_wait(&self) -> bool {
-        matches!(self.records, Run::Ready(_))
-    }
-
-    /// Whether a run through the provider records waits for room.
-    pub(super) const fn providers_wait(&self) -> bool {
-        matches!(self.providers, Run::Ready(_))
-    }
-
+<<<<<<< HEAD
     /// The part of the records to ask the store for, if there is room for any.
     pub(super) fn records_page(&mut self, room: usize) -> Option<Option<RecordKey>> {
         page(&mut self.records, room)
@@ -111,11 +102,11 @@ impl Jobs {
         wanted.then_some(PutRecordContext::Replicate)
     }
 
-    /// A part has had its turn, up to this key; `None` if there was nothing left. Whether there may be more.
-    pub(super) fn records_published(&mut self, last: Option<RecordKey>, now: Instant) -> bool {
+    /// A part has had its turn, up to this key; `None` if there was nothing left.
+    pub(super) fn records_published(&mut self, last: Option<RecordKey>, now: Instant) {
         if let Some(last) = last {
             self.records = Run::Ready(Some(last));
-            return true;
+            return;
         }
         self.records = Run::Idle;
         self.skipped.clear();
@@ -126,20 +117,35 @@ impl Jobs {
                 .publication
                 .map(|interval| now.saturating_add(interval));
         }
-        false
+    }
+
+    /// A part had its turn only up to this key, or not at all: the rest of it comes next.
+    pub(super) fn records_interrupted(&mut self, last: Option<RecordKey>) {
+        interrupt(&mut self.records, last);
     }
 
     /// The same of provider records.
-    pub(super) fn providers_published(&mut self, last: Option<RecordKey>, now: Instant) -> bool {
+    pub(super) fn providers_interrupted(&mut self, last: Option<RecordKey>) {
+        interrupt(&mut self.providers, last);
+    }
+
+    /// A part of the provider records has had its turn, as [`records_published`](Self::records_published).
+    pub(super) fn providers_published(&mut self, last: Option<RecordKey>, now: Instant) {
         if let Some(last) = last {
             self.providers = Run::Ready(Some(last));
-            return true;
+            return;
         }
         self.providers = Run::Idle;
         self.next_providers = self
             .announcement
             .map(|interval| now.saturating_add(interval));
-        false
+    }
+}
+
+fn interrupt(run: &mut Run, last: Option<RecordKey>) {
+    if let Run::Asked(after) = run {
+        let after = last.or_else(|| after.take());
+        *run = Run::Ready(after);
     }
 }
 

@@ -75,29 +75,33 @@ impl<S: RecordStore> Dht<S> {
         self.next_providers(at);
     }
 
-    /// A query is over: there may be room for others of the background.
+    /// A query is over, or the store has replied: there may be room for others of the background.
     pub(super) fn go_on_publishing(&mut self, at: Moment) {
-        self.next_records(at);
-        self.next_providers(at);
+        if self.jobs.is_ready() {
+            self.next_records(at);
+            self.next_providers(at);
+        }
     }
 
+    /// Part after part, as long as the store replies at once and there is room: not each from within the one before, for a
+    /// store may have thousands of them.
     fn next_records(&mut self, at: Moment) {
-        if !self.jobs.records_wait() {
-            return;
-        }
-        let limit = self.room_for_jobs().min(PAGE);
-        if let Some(after) = self.jobs.records_page(limit) {
+        loop {
+            let limit = self.room_for_jobs().min(PAGE);
+            let Some(after) = self.jobs.records_page(limit) else {
+                return;
+            };
             let page = StoreRequest::Records { after, limit };
             self.ask_store(at, page, Awaiting::Records);
         }
     }
 
     fn next_providers(&mut self, at: Moment) {
-        if !self.jobs.providers_wait() {
-            return;
-        }
-        let limit = self.room_for_jobs().min(PAGE);
-        if let Some(after) = self.jobs.providers_page(limit) {
+        loop {
+            let limit = self.room_for_jobs().min(PAGE);
+            let Some(after) = self.jobs.providers_page(limit) else {
+                return;
+            };
             let page = StoreRequest::Provided { after, limit };
             self.ask_store(at, page, Awaiting::Provided);
         }
@@ -105,12 +109,15 @@ impl<S: RecordStore> Dht<S> {
 
     /// A part of the records of the store: gives those to peers that are due.
     pub(super) fn publish_records(&mut self, at: Moment, records: Vec<StoredRecord>) {
-        let last = records.last().map(|stored| stored.record.key.clone());
+        let mut last = None;
         for StoredRecord { mut record, local } in records {
+            let key = record.key.clone();
             if record.is_expired(at.unix) {
+                last = Some(key);
                 continue;
             }
-            let Some(context) = self.jobs.context(&record.key, local) else {
+            let Some(context) = self.jobs.context(&key, local) else {
+                last = Some(key);
                 continue;
             };
             if context == PutRecordContext::Republish {
@@ -122,13 +129,14 @@ impl<S: RecordStore> Dht<S> {
             let options = QueryOptions::new();
             // Not all: a network with fewer peers than the replication factor would fail for ever.
             let quorum = Quorum::AllFound;
-            if let Ok(id) = self.insert_put(at, record, quorum, context, options) {
-                self.begin_lookup(at, id);
-            }
+            let Ok(id) = self.insert_put(at, record, quorum, context, options) else {
+                // There is no room any more: the rest when there is some.
+                return self.jobs.records_interrupted(last);
+            };
+            last = Some(key);
+            self.begin_lookup(at, id);
         }
-        if self.jobs.records_published(last, at.now) {
-            self.next_records(at);
-        }
+        self.jobs.records_published(last, at.now);
         if let Some(next) = self.jobs.next_records() {
             self.timers.set(Deadline::Records, next);
         }
@@ -136,16 +144,16 @@ impl<S: RecordStore> Dht<S> {
 
     /// A part of what this node provides: announces it again.
     pub(super) fn publish_providers(&mut self, at: Moment, records: Vec<ProviderRecord>) {
-        let last = records.last().map(|record| record.key.clone());
-        for record in records {
+        let mut last = None;
+        for ProviderRecord { key, .. } in records {
             let context = AddProviderContext::Republish;
-            if let Ok(id) = self.insert_announcement(at, record.key, context) {
-                self.begin_lookup(at, id);
-            }
+            let Ok(id) = self.insert_announcement(at, key.clone(), context) else {
+                return self.jobs.providers_interrupted(last);
+            };
+            last = Some(key);
+            self.begin_lookup(at, id);
         }
-        if self.jobs.providers_published(last, at.now) {
-            self.next_providers(at);
-        }
+        self.jobs.providers_published(last, at.now);
         if let Some(next) = self.jobs.next_providers() {
             self.timers.set(Deadline::Providers, next);
         }

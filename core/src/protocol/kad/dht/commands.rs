@@ -262,6 +262,8 @@ impl<S: RecordStore> Dht<S> {
         self.cancel_requests(&query);
         self.timers.clear(Deadline::Query(*id));
         self.timers.clear(Deadline::Step(*id));
+        // There may be room for a query of the background.
+        *self.ending.get_mut() |= self.jobs.is_ready();
         true
     }
 
@@ -352,6 +354,7 @@ impl<S: RecordStore> Dht<S> {
             },
             deadline,
             ends_early: false,
+            cut_short: false,
             asked: 0,
             best: None,
             answered: Vec::new(),

@@ -477,6 +477,7 @@ impl<S: RecordStore> Dht<S> {
     pub fn handle_timeout(&mut self, at: Moment) {
         self.take_store_replies(at);
         self.end_early(at);
+        self.go_on_publishing(at);
         while let Some(deadline) = self.timers.pop_due(at.now) {
             match deadline {
                 Deadline::Query(id) => self.query_late(at, id),
@@ -558,6 +559,12 @@ impl<S: RecordStore> Dht<S> {
         self.handle_response(at, rpc, Err(RpcFailure::Interrupted));
     }
 
+    /// How many requests to peers and to the store have had no answer, and how many deadlines there are.
+    #[cfg(test)]
+    pub(super) fn leftovers(&self) -> [usize; 3] {
+        [self.rpcs.len(), self.awaiting.len(), self.timers.len()]
+    }
+
     /// Every promise this machine makes about itself, checked. For tests and simulations.
     ///
     /// # Errors
@@ -575,7 +582,9 @@ impl<S: RecordStore> Dht<S> {
             self.queries.len() <= self.config.max_queries,
             "more queries than allowed",
         )?;
-        for query in self.queries.values() {
+        for (id, query) in &self.queries {
+            let deadline = self.timers.get(Deadline::Query(*id));
+            check(deadline.is_some(), "a query without a deadline")?;
             let asked = query.in_flight.iter().all(|flight| {
                 self.rpcs
                     .get(&flight.rpc)
@@ -583,10 +592,11 @@ impl<S: RecordStore> Dht<S> {
             });
             check(asked, "a query waits for an answer that cannot come")?;
         }
-        check(
-            self.rpcs.values().all(|rpc| rpc.peer != self.local),
-            "asks itself",
-        )?;
+        for (id, rpc) in &self.rpcs {
+            let deadline = self.timers.get(Deadline::Rpc(*id));
+            check(deadline.is_some(), "a request without a deadline")?;
+            check(rpc.peer != self.local, "asks itself")?;
+        }
         check(
             self.awaiting.len() <= self.config.max_store_requests,
             "asks the store for more than allowed",

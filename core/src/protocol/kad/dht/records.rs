@@ -6,6 +6,7 @@ use crate::{
     protocol::kad::{
         config::Caching,
         event::{GetProvidersOk, GetRecordOk, PeerRecord, QueryResult},
+        iterators::PeersIterator,
         message::{Message, request},
         query::{Answered, PutRecordPhase, Query, QueryId, QueryInfo},
         record::{PeerInfo, ProviderRecord, Record},
@@ -97,21 +98,32 @@ impl<S: RecordStore> Dht<S> {
         }
         if let QueryInfo::GetRecord { found, .. } = &mut query.info {
             *found = found.saturating_add(1);
-            if query
-                .options
-                .quorum
-                .is_some_and(|quorum| *found >= quorum.get())
-            {
-                query.ends_early = true;
+            let quorum = query.options.quorum;
+            if quorum.is_some_and(|quorum| *found >= quorum.get()) {
+                query.ends_early = Self::finish_paths(query);
             }
         }
         let result = QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(new)));
         self.progress(at, id, query, result, false);
     }
 
+    /// Ends the paths on which values were found, or the only path. Whether there is no other.
+    fn finish_paths(query: &mut Query) -> bool {
+        query.cut_short = true;
+        if !matches!(query.peers, PeersIterator::Disjoint(_)) {
+            return true;
+        }
+        let answered = query.answered.iter();
+        let with_value = answered.filter(|answered| answered.value.is_some());
+        query
+            .peers
+            .finish_paths(with_value.map(|answered| &answered.peer))
+    }
+
     /// Gives the best value to those of the closest peers that had none or another one.
     pub(super) fn correct(&mut self, at: Moment, query: &Query, best: &Record) {
-        if !self.config.entry_correction {
+        // Those who have answered when a lookup is cut short are not yet the closest.
+        if !self.config.entry_correction || !query.is_whole() {
             return;
         }
         let closest = query.peers.result();

@@ -201,8 +201,8 @@ impl<S: RecordStore> Dht<S> {
         let mut out = Vec::new();
         let kind = MessageType::GetProviders;
         let budget = self.config.response_budget;
-        let mut response = ResponseWriter::new(&mut out, budget, kind, key.as_bytes());
-        let num_closer_peers = self.closer_peers(&mut response, &key.position());
+        // Half of it is for providers: peers with many addresses must not crowd them out.
+        let mut response = ResponseWriter::new(&mut out, budget / 2, kind, key.as_bytes());
         let mut num_provider_peers: usize = 0;
         for record in providers.iter().filter(|record| record.provider != *from) {
             let connection = self.connection_type(&record.provider);
@@ -221,6 +221,8 @@ impl<S: RecordStore> Dht<S> {
             }
             num_provider_peers = num_provider_peers.saturating_add(1);
         }
+        response.set_budget(budget);
+        let num_closer_peers = self.closer_peers(&mut response, &key.position());
         self.respond(to, Some(out.into()));
         self.emit(Event::InboundRequest {
             request: InboundRequest::GetProvider {

@@ -66,6 +66,7 @@ impl<S: RecordStore> Dht<S> {
                 self.conclude_announcement(at, id, query, end);
             }
         }
+        self.go_on_publishing(at);
     }
 
     fn conclude_closest(
@@ -87,8 +88,11 @@ impl<S: RecordStore> Dht<S> {
         self.progress(at, id, &mut query, result, true);
     }
 
-    /// A whole lookup tells how large the network is.
+    /// A whole lookup tells how large the network is; one that was cut short does not.
     pub(super) fn measure_network(&mut self, at: Moment, query: &Query) {
+        if !query.is_whole() {
+            return;
+        }
         let target = query.target;
         let peers = query.peers.result();
         let distances = peers
@@ -346,8 +350,16 @@ impl<S: RecordStore> Dht<S> {
             .buckets()
             .find(|bucket| !bucket.is_empty())
             .map(|bucket| bucket.index());
+<<<<<<< HEAD
         // With nobody left there is nobody to ask.
         let first = closest.map_or(256, |index| u16::from(index).saturating_add(1));
+=======
+        // Nobody is left: there is nobody to ask for farther ones either.
+        let Some(closest) = closest else {
+            return Vec::new();
+        };
+        let first = u16::from(closest).saturating_add(1);
+>>>>>>> kadtests
         let mut targets: Vec<PeerId> = (first..256)
             .filter_map(|index| self.random_peer(u8::try_from(index).ok()?))
             .collect();

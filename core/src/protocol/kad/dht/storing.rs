@@ -210,6 +210,7 @@ impl<S: RecordStore> Dht<S> {
             _ => return,
         };
         self.progress(at, id, &mut query, result, true);
+        self.go_on_publishing(at);
     }
 }
 

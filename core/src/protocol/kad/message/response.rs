@@ -34,6 +34,11 @@ impl<'a> ResponseWriter<'a> {
         Self { out, start, budget }
     }
 
+    /// From now on the response may have so many bytes in all.
+    pub const fn set_budget(&mut self, budget: usize) {
+        self.budget = budget;
+    }
+
     /// How many bytes may still be added.
     #[must_use]
     pub const fn remaining(&self) -> usize {

@@ -329,6 +329,8 @@ pub(super) struct Query {
     pub(super) deadline: Instant,
     /// Somebody has had enough.
     pub(super) ends_early: bool,
+    /// Some of its paths were ended before they had found what there is.
+    pub(super) cut_short: bool,
     /// The number of peers that the present phase gives something to.
     pub(super) asked: usize,
     /// Of a get: the best value so far, and who answered what.
@@ -345,6 +347,11 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// Whether its lookup came to its own end: only then those that answered are the closest.
+    pub(super) fn is_whole(&self) -> bool {
+        self.peers.is_finished() && !self.cut_short
+    }
+
     /// What was found, with addresses.
     pub(super) fn closest(&self, known: impl Fn(&PeerId) -> Vec<Multiaddr>) -> Vec<PeerInfo> {
         let mut peers = self.peers.result();

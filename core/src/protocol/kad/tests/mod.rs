@@ -4,6 +4,10 @@ mod dual;
 mod finding;
 mod nodes;
 mod streams;
+mod bench;
+mod reference;
+mod regressions;
+mod schedules;
 mod village;
 
 use crate::protocol::kad::{

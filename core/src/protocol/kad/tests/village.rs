@@ -5,7 +5,8 @@ use crate::{
     identity::PeerId,
     multiaddr::Multiaddr,
     protocol::kad::{
-        Config, Event, MemoryStore, MemoryStoreConfig, Mode, QueryId, RecordKey, RecordStore,
+        Config, Event, MemoryStore, MemoryStoreConfig, Mode, QueryId, Record, RecordKey,
+        RecordStore,
         dht::{Dht, Inbound, InboundId, Moment, Output, RpcFailure, RpcId},
         store::{StoreReply, StoreRequest, StoreRequestId},
     },
@@ -294,6 +295,22 @@ impl Village {
         let store = self.nodes[number].store_mut();
         let reply = store.submit(StoreRequestId(0), request, unix, None);
         matches!(reply, Some(StoreReply::Providers(providers)) if !providers.is_empty())
+    }
+
+    /// What a node has under a key.
+    pub(super) fn holds(&mut self, number: usize, key: &str) -> Option<Record> {
+        let unix = self.at().unix;
+        let request = StoreRequest::Get { key: key.into() };
+        let store = self.nodes[number].store_mut();
+        match store.submit(StoreRequestId(0), request, unix, None) {
+            Some(StoreReply::Record(record)) => record,
+            reply => panic!("{reply:?}"),
+        }
+    }
+
+    /// A node has no records any more.
+    pub(super) fn forget(&mut self, number: usize) {
+        self.nodes[number].store_mut().retain(|_| false);
     }
 
     /// The last event of a query.

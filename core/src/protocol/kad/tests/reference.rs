@@ -1,0 +1,8 @@
+//! Reference tests.
+
+mod jobs;
+mod lookups;
+mod peers;
+mod providers;
+mod records;
+mod requests;
