@@ -7,6 +7,7 @@ use crate::{
         encode_value,
     },
 };
+use alloc::collections::BTreeSet;
 use bytes::Bytes;
 use core::fmt;
 use drywire::{
@@ -20,7 +21,6 @@ use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     Table, TableDefinition, WriteTransaction,
 };
-use std::collections::BTreeSet;
 
 /// The one entry is the number of the form of this file.
 const FORMATS: TableDefinition<'_, &str, u64> = TableDefinition::new("format");
@@ -147,9 +147,8 @@ impl Disk {
     fn begin(&self) -> Result<WriteTransaction, redb::Error> {
         let mut transaction = self.0.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
-        // In two phases, for values come from strangers: a commit of one phase rests on a hash for which they could make
-        // collisions. And so that after a crash nothing has to be read again, and a page that has gone bad spoils no others.
-        transaction.set_quick_repair(true);
+        // Values come from strangers: a commit of one phase rests on a hash for which they could make collisions.
+        transaction.set_two_phase_commit(true);
         Ok(transaction)
     }
 

@@ -35,7 +35,7 @@ fn fill(path: &std::path::Path, config: &RedbStoreConfig, count: u64) {
     let (mut sent, mut taken) = (0, 0);
     while taken < count {
         if sent < count && sent - taken < 1000 {
-            let origin = if sent % 2 == 0 {
+            let origin = if sent.is_multiple_of(2) {
                 Origin::Local
             } else {
                 Origin::Peer(peer((sent % 5000) as u32))

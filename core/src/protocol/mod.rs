@@ -36,7 +36,3 @@ protocols! {
         pub streams: stream::Streams => Stream,
     }
 }
-
-#[cfg(test)]
-#[path = "kad/tests/nodes.rs"]
-mod kad_nodes;

@@ -82,6 +82,16 @@ impl Jobs {
         self.providers = Run::Ready(None);
     }
 
+    /// Whether a run through the records waits for room.
+    pub(super) const fn records_wait(&self) -> bool {
+        matches!(self.records, Run::Ready(_))
+    }
+
+    /// Whether a run through the provider records waits for room.
+    pub(super) const fn providers_wait(&self) -> bool {
+        matches!(self.providers, Run::Ready(_))
+    }
+
     /// The part of the records to ask the store for, if there is room for any.
     pub(super) fn records_page(&mut self, room: usize) -> Option<Option<RecordKey>> {
         page(&mut self.records, room)

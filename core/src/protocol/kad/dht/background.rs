@@ -82,6 +82,9 @@ impl<S: RecordStore> Dht<S> {
     }
 
     fn next_records(&mut self, at: Moment) {
+        if !self.jobs.records_wait() {
+            return;
+        }
         let limit = self.room_for_jobs().min(PAGE);
         if let Some(after) = self.jobs.records_page(limit) {
             let page = StoreRequest::Records { after, limit };
@@ -90,6 +93,9 @@ impl<S: RecordStore> Dht<S> {
     }
 
     fn next_providers(&mut self, at: Moment) {
+        if !self.jobs.providers_wait() {
+            return;
+        }
         let limit = self.room_for_jobs().min(PAGE);
         if let Some(after) = self.jobs.providers_page(limit) {
             let page = StoreRequest::Provided { after, limit };

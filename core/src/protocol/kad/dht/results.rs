@@ -24,8 +24,13 @@ use bytes::Bytes;
 use core::num::NonZeroUsize;
 
 impl<S: RecordStore> Dht<S> {
-    /// A query, or a phase of it, has come to its end.
-    pub(super) fn conclude(&mut self, at: Moment, id: QueryId, mut query: Box<Query>, end: End) {
+    /// A query, or a phase of it, has come to its end: there may be room for others.
+    pub(super) fn conclude(&mut self, at: Moment, id: QueryId, query: Box<Query>, end: End) {
+        self.conclude_phase(at, id, query, end);
+        self.go_on_publishing(at);
+    }
+
+    fn conclude_phase(&mut self, at: Moment, id: QueryId, mut query: Box<Query>, end: End) {
         self.forget(id, &query);
         query.in_flight.clear();
         match &mut query.info {
@@ -257,10 +262,9 @@ impl<S: RecordStore> Dht<S> {
         let result = match context {
             PutRecordContext::Publish | PutRecordContext::Custom => QueryResult::PutRecord(result),
             PutRecordContext::Republish => QueryResult::RepublishRecord(result),
-            PutRecordContext::Replicate => return self.go_on_publishing(at),
+            PutRecordContext::Replicate => return,
         };
         self.progress(at, id, &mut query, result, true);
-        self.go_on_publishing(at);
     }
 
     /// The peers that are to know of a provider are known.
@@ -314,7 +318,6 @@ impl<S: RecordStore> Dht<S> {
             AddProviderContext::Republish => QueryResult::RepublishProvider(result),
         };
         self.progress(at, id, &mut query, result, true);
-        self.go_on_publishing(at);
     }
 
     /// Whether a put has been taken by enough peers.
@@ -343,7 +346,8 @@ impl<S: RecordStore> Dht<S> {
             .buckets()
             .find(|bucket| !bucket.is_empty())
             .map(|bucket| bucket.index());
-        let first = closest.map_or(0, |index| u16::from(index).saturating_add(1));
+        // With nobody left there is nobody to ask.
+        let first = closest.map_or(256, |index| u16::from(index).saturating_add(1));
         let mut targets: Vec<PeerId> = (first..256)
             .filter_map(|index| self.random_peer(u8::try_from(index).ok()?))
             .collect();

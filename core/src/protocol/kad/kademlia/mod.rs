@@ -226,6 +226,7 @@ impl<S: RecordStore> Kademlia<S> {
         peer.connections = peer.connections.saturating_sub(1);
         if peer.connections == 0 {
             self.with_dht(cx, |dht, at| dht.handle_disconnected(at, &link.peer));
+            self.dial_for_waiting(link.peer, cx);
         }
         self.forget_if_idle(&link.peer);
     }
