@@ -450,7 +450,7 @@ impl Script for Kademlia {
     const LINGERS: bool = true;
 
     fn fresh() -> Self {
-        Self::with_config(peer(0), quiet("/town/kad/1")).with_mode(Mode::Server)
+        Self::new(quiet("/town/kad/1")).with_mode(Mode::Server)
     }
 
     fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
@@ -537,9 +537,7 @@ impl Script for Dual {
     const LINGERS: bool = true;
 
     fn fresh() -> Self {
-        let node = |name: &'static str| {
-            Kademlia::with_config(peer(0), quiet(name)).with_mode(Mode::Server)
-        };
+        let node = |name: &'static str| Kademlia::new(quiet(name)).with_mode(Mode::Server);
         Self::of(node("/town/kad/1"), node("/town/lan/kad/1"))
     }
 

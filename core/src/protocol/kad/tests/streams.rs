@@ -26,7 +26,7 @@ fn server(change: impl FnOnce(&mut Config)) -> Bench<Kademlia> {
     config.periodic_bootstrap_interval = None;
     config.liveness_interval = None;
     change(&mut config);
-    let kad = Kademlia::with_config(peer(1000), config).with_mode(Mode::Server);
+    let kad = Kademlia::new(config).with_mode(Mode::Server);
     Bench::new(kad)
 }
 
