@@ -106,7 +106,7 @@ async fn steps(nodes: &[Node], told: mpsc::Receiver<Told>, output: &Output) -> R
     dht::run(nodes, output).await?;
     transfers(ada, bob, output).await?;
     unsupported(ada, dan, output).await?;
-    wrong_peer(cleo, ada, bob, output).await
+    wrong_peer(cleo, ada, output).await
 }
 
 /// Until a node cannot go on: why. A dialer would learn of it only by waiting in vain. The first node's peers are told of.
@@ -410,16 +410,16 @@ async fn unsupported(ada: &Node, dan: &Node, output: &Output) -> Result<(), Fail
     }
 }
 
-/// Cleo dials ada's socket under bob's name.
-async fn wrong_peer(cleo: &Node, ada: &Node, bob: &Node, output: &Output) -> Result<(), Failure> {
+/// Cleo dials ada's socket under another name: one that she is not connected to, as she is to all others.
+async fn wrong_peer(cleo: &Node, ada: &Node, output: &Output) -> Result<(), Failure> {
     tell(
         output,
-        "nobody can pretend: cleo dials ada's port expecting bob",
+        "nobody can pretend: cleo dials ada's port expecting somebody else",
     )?;
     let false_address = ada
         .address
         .without_peer_id()
-        .with_peer_id(bob.host.peer_id())
+        .with_peer_id(keys::generate()?.peer_id())
         .map_err(Failure::failed)?;
     let Err(error) = try_dial(&cleo.host, &false_address, TIMEOUT).await else {
         return Err(Failure::failed("a peer was taken for another"));

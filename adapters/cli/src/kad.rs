@@ -184,14 +184,23 @@ async fn put(options: KadPutOptions, hosts: &Hosts, output: &Output) -> Result<(
     let seeker = Seeker::start(kad, keypair, Mode::Client, hosts, output)?;
     seeker.join(output).await?;
     let key = seeker.options.key.clone();
+    // All that were found: whoever ends at the first one leaves before the others have it.
     let put = seeker
         .kad
-        .put(Record::new(key.clone(), value), Quorum::One)
+        .put(Record::new(key.clone(), value), Quorum::AllFound)
         .await;
     let what = format!("cannot store {}", shown(&key));
-    let stored = put.map_err(|error| seeker.failed(&what, &error))?;
+    let peers = match put {
+        Ok(stored) => stored.success,
+        // Some are enough.
+        Err(KadError::QuorumFailed { success, .. }) if !success.is_empty() => success,
+        Err(KadError::Timeout { peers, .. }) if !peers.is_empty() => {
+            peers.into_iter().map(|info| info.peer).collect()
+        }
+        Err(error) => return Err(seeker.failed(&what, &error)),
+    };
     seeker.close().await;
-    let peers: Vec<String> = stored.success.iter().map(PeerId::to_base58).collect();
+    let peers: Vec<String> = peers.iter().map(PeerId::to_base58).collect();
     let text = format!("stored at {}", counted(peers.len()));
     let fields = [("key", shown(&key).into()), ("peers", peers.into())];
     output.say(&text, "stored", &fields)

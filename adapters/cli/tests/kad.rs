@@ -242,7 +242,7 @@ fn what_cannot_be_is_told_and_by_the_status() {
         (code, text.as_str()),
         (
             1,
-            "error: cannot get nothing: not found at any of the 1 closest peers"
+            "error: cannot get nothing: not found at the only peer that answered"
         )
     );
     let (code, text) = fails(&[&here("providers")[..], &["nothing"]].concat());

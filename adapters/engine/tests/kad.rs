@@ -14,6 +14,7 @@ mod common;
 use common::{both, give_up_in, sites::run};
 use core::{num::NonZeroUsize, time::Duration};
 use drywire::{
+    identity::PeerId,
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     protocol::{
@@ -85,7 +86,7 @@ async fn sites(runtime: &SimRuntime, count: usize, config: &Config) -> Vec<Site>
 }
 
 impl Site {
-    /// Queries under way, and events that are reserved for their ends.
+    /// Queries under way.
     fn queries(&self) -> usize {
         self.kad.with(|kad, _| kad.iter_queries().count())
     }
@@ -95,30 +96,25 @@ fn count(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap()
 }
 
+/// All nodes but this one.
+fn others(sites: &[Site], than: usize) -> BTreeSet<PeerId> {
+    let others = sites.iter().enumerate();
+    let others = others.filter(|(number, _)| *number != than);
+    others.map(|(_, site)| site.host.peer_id()).collect()
+}
+
 #[test]
-fn everything_works_among_five() {
+fn records_are_put_and_found_among_five() {
     for seed in 0..5 {
         run(seed, async |runtime| {
             let sites = sites(&runtime, 5, &config()).await;
-            let [ada, bob, cleo, dan, eve] = &sites[..] else {
+            let [ada, bob, cleo, dan, _] = &sites[..] else {
                 panic!("five")
             };
-            ada.kad.bootstrap().await.unwrap();
-            let mut bootstrap = bob.kad.bootstrap_progress().unwrap();
-            let own = bootstrap.next().await.unwrap().unwrap();
-            assert_eq!(own.peer, bob.host.peer_id());
-            while let Some(lookup) = bootstrap.next().await {
-                lookup.unwrap();
-            }
-
             // Four others take it, and that is all there are.
             let record = Record::new("the key", "the value");
             let put = ada.kad.put(record.clone(), Quorum::AllFound).await.unwrap();
-            let others = |site: &Site| -> BTreeSet<_> {
-                let peers = sites.iter().map(|site| site.host.peer_id());
-                peers.filter(|peer| *peer != site.host.peer_id()).collect()
-            };
-            assert_eq!(BTreeSet::from_iter(put.success), others(ada));
+            assert_eq!(BTreeSet::from_iter(put.success), others(&sites, 0));
             let short = ada.kad.put(record.clone(), Quorum::Majority).await;
             let Err(KadError::QuorumFailed {
                 success,
@@ -146,7 +142,7 @@ fn everything_works_among_five() {
             let Err(KadError::NotFound { closest_peers }) = missing else {
                 panic!("{missing:?}")
             };
-            assert_eq!(BTreeSet::from_iter(closest_peers), others(bob));
+            assert_eq!(BTreeSet::from_iter(closest_peers), others(&sites, 1));
             let demanded = QueryOptions::new().quorum(count(6));
             let few = bob.kad.get_with("the key", demanded).await;
             assert!(
@@ -161,8 +157,19 @@ fn everything_works_among_five() {
             assert_eq!(put.success, to);
             let found = dan.kad.get("elsewhere").await.unwrap();
             assert_eq!(found.peer, Some(cleo.host.peer_id()));
+            assert!(sites.iter().all(|site| site.queries() == 0));
+        });
+    }
+}
 
-            // Providers.
+#[test]
+fn providers_are_found_among_five() {
+    for seed in 0..5 {
+        run(seed, async |runtime| {
+            let sites = sites(&runtime, 5, &config()).await;
+            let [ada, .., dan, eve] = &sites[..] else {
+                panic!("five")
+            };
             assert_eq!(dan.kad.provide("file").await.unwrap().told, 4);
             assert_eq!(eve.kad.provide("file").await.unwrap().told, 4);
             let mut providers = ada.kad.providers("file").unwrap();
@@ -180,21 +187,42 @@ fn everything_works_among_five() {
             assert_eq!(all.len(), 2);
             let none = ada.kad.find_providers("nothing", count(9)).await;
             assert_eq!(none, Ok(vec![]));
-            dan.kad.stop_providing("file");
 
-            // Peers.
+            // Others remember it; it does not.
+            eve.kad.stop_providing("file");
+            let own =
+                |kad: &KadHandle<Speech>| kad.with(|kad, _| kad.store_mut().provided().count());
+            assert_eq!((own(&dan.kad), own(&eve.kad)), (1, 0));
+            assert!(sites.iter().all(|site| site.queries() == 0));
+        });
+    }
+}
+
+#[test]
+fn peers_are_found_among_five() {
+    for seed in 0..5 {
+        run(seed, async |runtime| {
+            let sites = sites(&runtime, 5, &config()).await;
+            let [ada, bob, cleo, ..] = &sites[..] else {
+                panic!("five")
+            };
+            ada.kad.bootstrap().await.unwrap();
+            let mut bootstrap = bob.kad.bootstrap_progress().unwrap();
+            let own = bootstrap.next().await.unwrap().unwrap();
+            assert_eq!(own.peer, bob.host.peer_id());
+            while let Some(lookup) = bootstrap.next().await {
+                lookup.unwrap();
+            }
             let closest = cleo.kad.closest("anything").await.unwrap();
             let target = Key::of("anything".as_bytes());
-            let mut expected: Vec<_> = others(cleo).into_iter().collect();
+            let mut expected: Vec<_> = others(&sites, 2).into_iter().collect();
             expected.sort_by_key(|peer| Key::of_peer(peer).distance(&target));
             let found: Vec<_> = closest.iter().map(|info| info.peer).collect();
             assert_eq!(found, expected);
             let two = QueryOptions::new().num_results(count(2));
             let closest = cleo.kad.closest_with("anything", two).await.unwrap();
             assert_eq!(closest.len(), 2);
-            for site in &sites {
-                assert_eq!(site.queries(), 0);
-            }
+            assert!(sites.iter().all(|site| site.queries() == 0));
         });
     }
 }

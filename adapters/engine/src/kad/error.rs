@@ -85,10 +85,10 @@ impl fmt::Display for KadError {
             Self::NotFound { closest_peers } if closest_peers.is_empty() => {
                 f.write_str("not found: no peer of the DHT could be asked")
             }
-            Self::NotFound { closest_peers } => {
-                let count = closest_peers.len();
-                write!(f, "not found at any of the {count} closest peers")
-            }
+            Self::NotFound { closest_peers } => match closest_peers.len() {
+                1 => f.write_str("not found at the only peer that answered"),
+                count => write!(f, "not found at any of the {count} closest peers"),
+            },
             Self::TooFewAnswers { found, quorum, .. } => {
                 write!(f, "found at {found} peers, and {quorum} are demanded")
             }

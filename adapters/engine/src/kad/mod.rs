@@ -220,9 +220,9 @@ where
         ))
     }
 
-    /// Stores a record here and at the peers closest to its key, and waits until all of them have answered. From then on it is
-    /// published again from time to time, until it expires or is [removed](Self::remove_record): also if this fails, or the
-    /// future is dropped.
+    /// Stores a record here and at the peers closest to its key, and waits until so many of them have taken it; the others are
+    /// given it all the same, as long as the host runs. From then on it is published again from time to time, until it expires
+    /// or is [removed](Self::remove_record): also if this fails, or the future is dropped.
     ///
     /// # Errors
     /// [`KadError::QuorumFailed`] if fewer peers than the quorum took it; [`KadError::Refused`] if it is not valid, or
