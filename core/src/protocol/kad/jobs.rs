@@ -82,7 +82,11 @@ impl Jobs {
         self.providers = Run::Ready(None);
     }
 
-<<<<<<< HEAD
+    /// Whether a part may be asked for.
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.records, Run::Ready(_)) || matches!(self.providers, Run::Ready(_))
+    }
+
     /// The part of the records to ask the store for, if there is room for any.
     pub(super) fn records_page(&mut self, room: usize) -> Option<Option<RecordKey>> {
         page(&mut self.records, room)

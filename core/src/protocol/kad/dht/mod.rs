@@ -233,8 +233,9 @@ pub struct Dht<S = MemoryStore> {
     asked_store: u64,
     waker: Option<Waker>,
     statistics: Statistics,
-    /// Kept for its capacity.
+    /// Kept for their capacity.
     peers: Vec<PeerId>,
+    addresses: Vec<Multiaddr>,
 }
 
 impl<S: RecordStore> Dht<S> {
@@ -287,6 +288,7 @@ impl<S: RecordStore> Dht<S> {
             waker: None,
             statistics: Statistics::default(),
             peers: Vec::new(),
+            addresses: Vec::new(),
         };
         dht.begin_background(at);
         dht

@@ -350,16 +350,11 @@ impl<S: RecordStore> Dht<S> {
             .buckets()
             .find(|bucket| !bucket.is_empty())
             .map(|bucket| bucket.index());
-<<<<<<< HEAD
-        // With nobody left there is nobody to ask.
-        let first = closest.map_or(256, |index| u16::from(index).saturating_add(1));
-=======
         // Nobody is left: there is nobody to ask for farther ones either.
         let Some(closest) = closest else {
             return Vec::new();
         };
         let first = u16::from(closest).saturating_add(1);
->>>>>>> kadtests
         let mut targets: Vec<PeerId> = (first..256)
             .filter_map(|index| self.random_peer(u8::try_from(index).ok()?))
             .collect();

@@ -1,13 +1,13 @@
 //! The machine among others of its kind.
 
+mod bench;
 mod dual;
 mod finding;
 mod nodes;
-mod streams;
-mod bench;
 mod reference;
 mod regressions;
 mod schedules;
+mod streams;
 mod village;
 
 use crate::protocol::kad::{
