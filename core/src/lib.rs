@@ -20,7 +20,7 @@
 //! |---|---|---|
 //! | 6 | [`node`] | a swarm and its connections in one object, for single-threaded hosts |
 //! | 6 | `recording` | with that feature: entries of what goes in and out of machines, and running them again |
-//! | 5 | [`protocol`] | ping, identify, streams |
+//! | 5 | [`protocol`] | ping, identify, streams, requests and responses, Kademlia |
 //! | 4 | [`swarm`] | peers, address book, dials, listeners, admission; the `Protocol` trait |
 //! | 3 | `connection` | one peer connection: negotiate, secure, multiplex, streams |
 //! | 2 | [`multistream`], [`security`], [`mux`], [`resource`] | the layer machines |

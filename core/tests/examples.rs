@@ -49,3 +49,13 @@ fn requests_are_answered_on_blocking_sockets() {
         assert!(told.lines().any(|told| told == line), "{told}");
     }
 }
+
+#[test]
+fn a_record_is_stored_and_found_on_blocking_sockets() {
+    let told = run("kad_blocking");
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(
+        lines,
+        ["stored", "found: the value", "nobody has another key"]
+    );
+}

@@ -1,12 +1,14 @@
 //! The command line.
 
+use crate::record_key::record_key;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use drywire::{
     multiaddr::{self, Multiaddr},
     multistream::ProtocolName,
+    protocol::kad::{Mode, RecordKey},
 };
 use std::{
-    num::{IntErrorKind, ParseIntError},
+    num::{IntErrorKind, NonZeroUsize, ParseIntError},
     path::PathBuf,
     time::Duration,
 };
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     Request(RequestOptions),
     /// Measure throughput to a peer's /perf/1.0.0
     Perf(PerfOptions),
+    /// Get and put records of a DHT, provide things, and find who does
+    #[command(subcommand)]
+    Kad(KadCommand),
     /// Run a recording again, and compare
     Replay(ReplayOptions),
     /// Make and show identity files
@@ -72,11 +77,37 @@ pub(crate) struct NodeOptions {
     /// Peers to connect to, with their /p2p/ part
     #[arg(long, value_name = "MULTIADDR", num_args = 1.., value_parser = address)]
     pub(crate) bootstrap: Vec<Multiaddr>,
+    /// Whether the node answers requests of the DHT, or only asks
+    #[arg(long, value_enum, default_value_t = ModeKind::Server)]
+    pub(crate) kad: ModeKind,
+    /// The protocol of the DHT; other networks than the public one take any record
+    #[arg(long, value_name = "NAME", default_value = PUBLIC_DHT, value_parser = protocol)]
+    pub(crate) kad_protocol: ProtocolName,
     /// Serve /perf/1.0.0: anybody may make this node send and receive at full speed
     #[arg(long)]
     pub(crate) perf: bool,
     #[command(flatten)]
     pub(crate) recording: RecordingOptions,
+}
+
+const PUBLIC_DHT: &str = "/ipfs/kad/1.0.0";
+
+/// The part of a node in a DHT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeKind {
+    /// It answers, and keeps records of others
+    Server,
+    /// It only asks
+    Client,
+}
+
+impl From<ModeKind> for Mode {
+    fn from(kind: ModeKind) -> Self {
+        match kind {
+            ModeKind::Server => Self::Server,
+            ModeKind::Client => Self::Client,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -181,6 +212,77 @@ pub(crate) struct PerfOptions {
     /// Bytes to receive
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value = "0", value_parser = size)]
     pub(crate) download: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KadCommand {
+    /// Get the best record of a key
+    Get(KadGetOptions),
+    /// Store a record at the peers closest to its key
+    Put(KadPutOptions),
+    /// Tell the peers closest to a key that this node provides it
+    Provide(KadProvideOptions),
+    /// Find who provides a key
+    Providers(KadProvidersOptions),
+    /// Find the peers closest to a key
+    Closest(KadGetOptions),
+}
+
+/// What all commands have that talk to a DHT.
+#[derive(Debug, Args)]
+pub(crate) struct KadOptions {
+    /// A peer of the DHT, for example /ip4/192.0.2.1/tcp/4001/p2p/12D3..; may be given several times
+    #[arg(long, value_name = "MULTIADDR", required = true, value_parser = address)]
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    /// The protocol of the DHT; other networks than the public one take any record
+    #[arg(long, value_name = "NAME", default_value = PUBLIC_DHT, value_parser = protocol)]
+    pub(crate) kad_protocol: ProtocolName,
+    /// The own identity; without it a new one is used
+    #[arg(long = "key", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// How long to wait for the connection and for the answer
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) recording: RecordingOptions,
+    /// /pk/ or /ipns/ and a peer id, a CID, or any text
+    #[arg(value_name = "KEY", value_parser = record_key)]
+    pub(crate) key: RecordKey,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KadGetOptions {
+    #[command(flatten)]
+    pub(crate) kad: KadOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KadPutOptions {
+    #[command(flatten)]
+    pub(crate) kad: KadOptions,
+    /// The value; not needed for /pk/ and a peer id whose public key is known
+    pub(crate) value: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KadProvideOptions {
+    #[command(flatten)]
+    pub(crate) kad: KadOptions,
+    /// Where to listen, which is what is announced; may be given several times
+    #[arg(long, value_name = "MULTIADDR", default_values = ["/ip4/127.0.0.1/tcp/0"], value_parser = address)]
+    pub(crate) listen: Vec<Multiaddr>,
+    /// Go on providing, as a server of the DHT, until told to stop
+    #[arg(long)]
+    pub(crate) stay: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KadProvidersOptions {
+    #[command(flatten)]
+    pub(crate) kad: KadOptions,
+    /// How many are enough
+    #[arg(long, short = 'n', value_name = "N", default_value = "20", allow_negative_numbers = true, value_parser = at_least_one)]
+    pub(crate) count: NonZeroUsize,
 }
 
 /// Nodes in one thread, real in all but the network between them: the same seed gives the same run, to the last byte.
@@ -345,6 +447,10 @@ fn nodes(text: &str) -> Result<usize, String> {
 
 fn count(text: &str) -> Result<usize, String> {
     usize::try_from(whole(text)?).map_err(|_| "too large".to_owned())
+}
+
+fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    NonZeroUsize::new(count(text)?).ok_or_else(|| "at least 1".to_owned())
 }
 
 fn seed(text: &str) -> Result<Seed, String> {

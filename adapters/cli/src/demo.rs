@@ -1,5 +1,7 @@
 //! `drywire demo`: a few nodes of this program, in one process, talking over this machine's loopback interface.
 
+mod dht;
+
 use crate::{
     clients::{echo_checked, pattern, ping_once},
     failure::Failure,
@@ -32,7 +34,11 @@ const ECHOED: u64 = 64 << 20;
 const PARALLEL: u64 = 100;
 const ASKED: u64 = 1_000;
 const ASKERS: u64 = 50;
-const NAMES: [&str; 4] = ["ada", "bob", "cleo", "dan"];
+const NAMES: [&str; 10] = [
+    "ada", "bob", "cleo", "dan", "fay", "gus", "hal", "ida", "eve", "jon",
+];
+/// Those that the first one talks to before they all find each other.
+const FRIENDS: usize = 3;
 
 /// What a peer said of itself.
 type Told = (PeerId, Box<Info>);
@@ -73,12 +79,12 @@ pub(crate) async fn run(hosts: &Hosts, output: &Output) -> Result<(), Failure> {
 }
 
 async fn steps(nodes: &[Node], told: mpsc::Receiver<Told>, output: &Output) -> Result<(), Failure> {
-    let [ada, bob, cleo, dan] = nodes else {
+    let [ada, bob, cleo, dan, ..] = nodes else {
         return Ok(());
     };
     tell(
         output,
-        "ada dials everybody: TCP, Noise, yamux; each proves to own its peer id",
+        "ada dials bob, cleo and dan: TCP, Noise, yamux; each proves to own its peer id",
     )?;
     for other in [bob, cleo, dan] {
         let start = Instant::now();
@@ -97,9 +103,10 @@ async fn steps(nodes: &[Node], told: mpsc::Receiver<Told>, output: &Output) -> R
     pings(ada, bob, output).await?;
     chat(cleo, dan, output).await?;
     requests(ada, bob, output).await?;
+    dht::run(nodes, output).await?;
     transfers(ada, bob, output).await?;
     unsupported(ada, dan, output).await?;
-    wrong_peer(cleo, ada, bob, output).await
+    wrong_peer(cleo, ada, output).await
 }
 
 /// Until a node cannot go on: why. A dialer would learn of it only by waiting in vain. The first node's peers are told of.
@@ -139,7 +146,7 @@ async fn watch(
 }
 
 async fn node(name: &'static str, hosts: &Hosts, output: &Output) -> Result<Node, Failure> {
-    let host = hosts.start(keys::generate()?, Role::Peer(TIMEOUT))?;
+    let host = hosts.start(keys::generate()?, Role::Peer(TIMEOUT, dht::config()))?;
     let any = "/ip4/127.0.0.1/tcp/0".parse().map_err(Failure::failed)?;
     let bound = host
         .listen(any)
@@ -181,7 +188,7 @@ async fn identified(mut told: mpsc::Receiver<Told>, output: &Output) -> Result<(
         "identify: each peer says what it is and what it supports",
     )?;
     let wait = async {
-        for _ in 1..NAMES.len() {
+        for _ in 0..FRIENDS {
             let Some((peer, info)) = told.recv().await else {
                 return Err(Failure::failed("the node ended"));
             };
@@ -403,16 +410,16 @@ async fn unsupported(ada: &Node, dan: &Node, output: &Output) -> Result<(), Fail
     }
 }
 
-/// Cleo dials ada's socket under bob's name.
-async fn wrong_peer(cleo: &Node, ada: &Node, bob: &Node, output: &Output) -> Result<(), Failure> {
+/// Cleo dials ada's socket under another name: one that she is not connected to, as she is to all others.
+async fn wrong_peer(cleo: &Node, ada: &Node, output: &Output) -> Result<(), Failure> {
     tell(
         output,
-        "nobody can pretend: cleo dials ada's port expecting bob",
+        "nobody can pretend: cleo dials ada's port expecting somebody else",
     )?;
     let false_address = ada
         .address
         .without_peer_id()
-        .with_peer_id(bob.host.peer_id())
+        .with_peer_id(keys::generate()?.peer_id())
         .map_err(Failure::failed)?;
     let Err(error) = try_dial(&cleo.host, &false_address, TIMEOUT).await else {
         return Err(Failure::failed("a peer was taken for another"));

@@ -8,10 +8,12 @@ mod clients;
 mod demo;
 mod explore;
 mod failure;
+mod kad;
 mod keys;
 mod node;
 mod output;
 mod perf;
+mod record_key;
 mod replay;
 mod request;
 mod services;
@@ -114,6 +116,11 @@ async fn command(command: Command, hosts: &Hosts, output: &Output) -> Result<(),
         Command::Request(options) => {
             let work = request::run(options, hosts, output);
             unless_interrupted("the response was there", work).await
+        }
+        Command::Kad(command) => {
+            // Providing has an end of its own for whom stops it.
+            let work = kad::run(command, hosts, output);
+            work.await
         }
         Command::Perf(options) => {
             let work = perf::run(options, hosts, output);

@@ -6,12 +6,12 @@ use crate::{
     keys,
     output::Output,
     services,
-    session::{Host, Hosts, ProtocolEvent, Protocols, Role, dial, interrupted, race},
+    session::{Dht, Host, Hosts, ProtocolEvent, Protocols, Role, dial, interrupted, race},
 };
 use drywire::{
     connection::{OpenError, StreamError},
     multiaddr::Multiaddr,
-    protocol::{identify, ping},
+    protocol::{identify, kad, ping},
     swarm::{Event, TransportError},
 };
 use drywire_engine::{Events, ListenError};
@@ -48,7 +48,11 @@ pub(crate) async fn run(
     // Before anything is said, so that a signal sent in answer to it is not missed.
     let stop = interrupted();
     hosts.record(&options.recording, output)?;
-    let host = hosts.start(keypair, Role::Server)?;
+    let dht = Dht {
+        protocol: options.kad_protocol.clone(),
+        mode: options.kad.into(),
+    };
+    let host = hosts.start(keypair, Role::Server(dht))?;
     let events = host.events(EVENTS);
     if let Some(result) = race(stop, serve(&host, options, events, output)).await {
         return result;
@@ -82,7 +86,7 @@ async fn serve(
     Ok(())
 }
 
-fn not_listening(address: &Multiaddr, error: &ListenError) -> Failure {
+pub(crate) fn not_listening(address: &Multiaddr, error: &ListenError) -> Failure {
     Failure::failed(match error {
         ListenError::Transport(TransportError::Unsupported) => format!(
             "no transport for {address}: this program listens on /ip4 or /ip6 followed by /tcp/PORT"
@@ -92,7 +96,7 @@ fn not_listening(address: &Multiaddr, error: &ListenError) -> Failure {
 }
 
 /// Says where the node listens: at the interfaces' addresses, if it was told to listen on all of them.
-fn announce(host: &Host, bound: &Multiaddr, output: &Output) -> Result<(), Failure> {
+pub(crate) fn announce(host: &Host, bound: &Multiaddr, output: &Output) -> Result<(), Failure> {
     let mut addresses = vec![bound.clone()];
     if bound.is_unspecified() {
         let port = bound.socket_addr().map(|(_, port, _)| port);
@@ -175,6 +179,7 @@ fn report(event: Event<ProtocolEvent>, output: &Output) -> Result<(), Failure> {
                 Err(failure) => output.log(&format!("ping of {peer}: {failure}")),
             }
         }
+        Event::Protocol(ProtocolEvent::Kad(event)) => report_dht(event, output)?,
         Event::Protocol(ProtocolEvent::Identify(identify::Event::Received {
             peer, info, ..
         })) => {
@@ -184,6 +189,34 @@ fn report(event: Event<ProtocolEvent>, output: &Output) -> Result<(), Failure> {
             ];
             output.report("identified", &fields)?;
         }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Who comes into the routing table, and what peers want of it.
+fn report_dht(event: kad::Event, output: &Output) -> Result<(), Failure> {
+    match event {
+        kad::Event::RoutingUpdated {
+            peer,
+            is_new_peer: true,
+            addresses,
+            ..
+        } => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            let fields = [
+                ("peer", peer.to_base58().into()),
+                ("addresses", addresses.into()),
+            ];
+            output.report("kad_peer", &fields)?;
+            output.log(&format!("in the routing table: {peer}"));
+        }
+        kad::Event::InboundRequest {
+            request: kad::InboundRequest::PutRecord { source, .. },
+        } => output.report("kad_put", &[("peer", source.to_base58().into())])?,
+        kad::Event::InboundRequest {
+            request: kad::InboundRequest::AddProvider { .. },
+        } => output.report("kad_provider", &[])?,
         _ => {}
     }
     Ok(())

@@ -19,6 +19,7 @@ use drywire::{
     multistream::ProtocolName,
     protocol::{
         identify::{self, Identify},
+        kad::{self, Kademlia, Mode},
         ping::{self, Ping},
         request_response::{self, BytesCodec, Framing, ProtocolSupport, RequestResponse, Service},
     },
@@ -56,6 +57,7 @@ drywire::protocols! {
         pub(crate) echo_requests: EchoRequests => EchoRequests,
         pub(crate) reqres: EchoRequests => Reqres,
         pub(crate) asking: RequestResponse<BytesCodec> => Asking,
+        pub(crate) kad: Kademlia => Kad,
     }
 }
 
@@ -69,17 +71,35 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// How much longer than its user the stack would wait, so that it is the user's time that ends and is named.
 const LONGER: Duration = Duration::from_secs(1);
 
+/// A node's part in a DHT.
+#[derive(Clone, Debug)]
+pub(crate) struct Dht {
+    pub(crate) protocol: ProtocolName,
+    pub(crate) mode: Mode,
+}
+
+impl Default for Dht {
+    fn default() -> Self {
+        Self {
+            protocol: kad::PROTOCOL_NAME,
+            mode: Mode::Server,
+        }
+    }
+}
+
 /// What a node is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// It serves, pings its peers, and has the stack's own timeouts.
-    Server,
+    Server(Dht),
     /// It only asks something, and waits so long for each answer.
     Client(Duration),
     /// A client that sends one request.
     Asker(Duration, ProtocolName, Framing),
-    /// It asks and serves, and waits so long for each answer.
-    Peer(Duration),
+    /// It asks a DHT, and waits so long for each answer.
+    Seeker(Duration, Dht),
+    /// It asks and serves, also a DHT of its own kind, and waits so long for each answer.
+    Peer(Duration, kad::Config),
 }
 
 /// The nodes a command has started, so that their peers hear a goodbye however the command ends.
@@ -103,18 +123,24 @@ impl Role {
     /// As nodes are named in a recording.
     fn name(&self) -> String {
         match self {
-            Self::Server => SERVER.to_owned(),
+            Self::Server(Dht { protocol, mode }) => format!("{SERVER}{mode} {protocol}"),
             Self::Client(timeout) => format!("{CLIENT}{}", timeout.as_nanos()),
             // What it asks is no part of a recording, so that it cannot be run again.
             Self::Asker(..) => ASKER.to_owned(),
-            Self::Peer(_) => PEER.to_owned(),
+            Self::Seeker(..) => SEEKER.to_owned(),
+            Self::Peer(..) => PEER.to_owned(),
         }
     }
 
     /// Of a node with this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        if name == SERVER {
-            return Some(Self::Server);
+        if let Some(dht) = name.strip_prefix(SERVER) {
+            let (mode, protocol) = dht.split_once(' ')?;
+            let mode = [Mode::Server, Mode::Client]
+                .into_iter()
+                .find(|known| known.to_string() == mode)?;
+            let protocol = protocol.parse().ok()?;
+            return Some(Self::Server(Dht { protocol, mode }));
         }
         let nanos: u128 = name.strip_prefix(CLIENT)?.parse().ok()?;
         let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
@@ -128,9 +154,10 @@ impl Role {
     }
 }
 
-const SERVER: &str = "node";
+const SERVER: &str = "node, of the DHT a ";
 const CLIENT: &str = "client that waits for ns: ";
 const ASKER: &str = "client that asks";
+const SEEKER: &str = "client of a DHT";
 const PEER: &str = "peer";
 
 impl Hosts {
@@ -210,6 +237,26 @@ fn echo_requests(name: ProtocolName, framing: Framing, serves: bool) -> EchoRequ
     })
 }
 
+/// The DHT of a node; without one, it has no part in any.
+fn dht(role: &Role) -> Kademlia {
+    let dht = match role {
+        Role::Server(dht) | Role::Seeker(_, dht) => dht.clone(),
+        Role::Peer(_, config) => return Kademlia::new(config.clone()).with_mode(Mode::Server),
+        Role::Client(_) | Role::Asker(..) => {
+            let mut config = kad::Config::default();
+            config.protocol_names.clear();
+            (config.periodic_bootstrap_interval, config.sweep_interval) = (None, None);
+            config.liveness_interval = None;
+            return Kademlia::new(config).with_mode(Mode::Client);
+        }
+    };
+    let mut config = kad::Config::new(dht.protocol);
+    if let Role::Seeker(timeout, _) = role {
+        config.query_timeout = *timeout;
+    }
+    Kademlia::new(config).with_mode(dht.mode)
+}
+
 fn configured(role: &Role) -> (swarm::Config, Protocols) {
     let mut config = swarm::Config::default();
     let (mut ping, mut identify) = (ping::Config::default(), identify::Config::default());
@@ -224,10 +271,14 @@ fn configured(role: &Role) -> (swarm::Config, Protocols) {
             .with_max_request_len(LARGEST_BODY)
             .with_max_response_len(LARGEST_BODY);
     }
-    if let Role::Peer(_) = role {
+    if let Role::Peer(..) = role {
         asks = Some((ECHO_REQUEST, ProtocolSupport::Outbound));
     }
-    if let Role::Client(timeout) | Role::Asker(timeout, ..) | Role::Peer(timeout) = role {
+    if let Role::Client(timeout)
+    | Role::Asker(timeout, ..)
+    | Role::Seeker(timeout, _)
+    | Role::Peer(timeout, _) = role
+    {
         let longer = timeout.saturating_add(LONGER);
         config.dial.attempt_timeout = longer;
         config.dial.private_attempt_timeout = longer;
@@ -236,13 +287,14 @@ fn configured(role: &Role) -> (swarm::Config, Protocols) {
         identify.timeout = longer;
         ping.automatic = false;
     }
-    let serves = matches!(role, Role::Server | Role::Peer(_));
+    let serves = matches!(role, Role::Server(_) | Role::Peer(..));
     let protocols = Protocols {
         ping: Ping::new(ping),
         identify: Identify::new(identify),
         echo_requests: echo_requests(ECHO_REQUEST, Framing::ToEnd, serves),
         reqres: echo_requests(REQRES, Framing::LengthPrefixed, serves),
         asking: RequestResponse::new(asks, asking),
+        kad: dht(role),
     };
     (config, protocols)
 }
@@ -477,12 +529,26 @@ mod tests {
     #[test]
     fn a_recording_tells_what_a_node_ran() {
         let waits = [0, 1, 20_500_000_000, u64::MAX].map(Duration::from_nanos);
-        let roles = waits.map(Role::Client).into_iter().chain([Role::Server]);
+        let of_own = Dht {
+            protocol: "/my own/kad".parse().unwrap(),
+            mode: Mode::Client,
+        };
+        let servers = [Role::Server(Dht::default()), Role::Server(of_own)];
+        let roles = waits.map(Role::Client).into_iter().chain(servers);
         for role in roles.chain([Role::Client(Duration::MAX)]) {
             let again = Role::named(&role.name()).unwrap();
             assert_eq!(again.name(), role.name());
         }
-        for name in ["", "nod", "node ", "client", "client that waits for ns: -1"] {
+        let strange = format!("{SERVER}king /kad");
+        for name in [
+            "",
+            "nod",
+            "node ",
+            SERVER,
+            &strange,
+            "client",
+            "client that waits for ns: -1",
+        ] {
             assert!(Role::named(name).is_none(), "{name}");
         }
     }
@@ -502,7 +568,8 @@ mod tests {
                 assert!(inner > timeout || timeout == Duration::MAX, "{seconds}");
             }
         }
-        assert_eq!(configured(&Role::Server).0, swarm::Config::default());
+        let server = Role::Server(Dht::default());
+        assert_eq!(configured(&server).0, swarm::Config::default());
     }
 
     #[test]

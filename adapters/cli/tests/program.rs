@@ -662,8 +662,14 @@ fn the_demo_runs_by_itself() {
             count("requests"),
             count("done")
         ),
-        (4, 5, 2, 1, 1)
+        (10, 5, 2, 1, 1)
     );
+    assert_eq!(
+        ["dht", "stored", "rejected", "record", "provider", "asked"].map(count),
+        [1, 2, 2, 1, 1, 1]
+    );
+    let record = events.iter().find(|event| event["event"] == "record");
+    assert_eq!(record.unwrap()["value"], "9", "the best of two");
     let output = run(&["demo"]);
     assert!(output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).contains("done in"));

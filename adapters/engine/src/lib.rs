@@ -51,6 +51,7 @@
 //! | `host`, `builder`, `state`, `events`, `incoming` | the application's handles, and what they share with the swarm's task |
 //! | `operations`, `taps` | operations of protocols as futures and streams; events on their way to those who wait for them |
 //! | `requests` | requests and responses as futures and streams |
+//! | `kad` | a DHT as futures and streams |
 //! | `swarm` | the task of the swarm |
 //! | `driver` | the task of a connection |
 //! | `connection`, `stream` | a connection as its driver and its streams share it |
@@ -70,6 +71,7 @@ mod error;
 mod events;
 mod host;
 mod incoming;
+mod kad;
 mod notify;
 mod opening;
 mod operations;
@@ -90,6 +92,7 @@ pub use error::{AcceptError, ConnectError, ListenError, OpenStreamError, StartEr
 pub use events::Events;
 pub use host::{AcceptOptions, Bound, Dialed, Host};
 pub use incoming::IncomingStreams;
+pub use kad::{KadError, KadHandle, KadQuery};
 pub use operations::{BeginError, Operating, Operation, Operations};
 pub use requests::{
     IncomingBodies, IncomingRequest, IncomingRequests, RequestError, Requests, RespondError,

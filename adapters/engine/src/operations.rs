@@ -303,6 +303,24 @@ where
             done: false,
         })
     }
+
+    /// Whether the host has been told to shut down: what fails from then on fails for that.
+    pub(crate) fn is_closing(&self) -> bool {
+        let state = lock(&self.inner.state);
+        state.closed || state.swarm.is_shutting_down()
+    }
+
+    /// Runs a command that begins no operation. The swarm stands still meanwhile, as for [`Host::with`].
+    pub fn with<R>(
+        &self,
+        command: impl FnOnce(&mut F, &mut swarm::Context<'_, F::Event>) -> R,
+    ) -> R {
+        let now = self.inner.router.now();
+        self.inner.with(now, |state| {
+            let swarm = &mut state.swarm;
+            swarm.with(now, |set, cx| self.part.with(set, cx, command))
+        })
+    }
 }
 
 impl<P, F> Operation<P, F>
@@ -344,7 +362,7 @@ where
     }
 
     /// The next event, and whether it is the last one.
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<(F::Event, bool)>> {
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<(F::Event, bool)>> {
         if self.done {
             return Poll::Ready(None);
         }

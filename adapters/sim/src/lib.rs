@@ -555,6 +555,7 @@ mod chronicle;
 mod error;
 pub mod explore;
 mod fault;
+pub mod kad;
 pub mod network;
 pub mod population;
 mod runtime;

@@ -128,7 +128,7 @@ impl Churn {
         self
     }
 
-    fn check(self) -> Result<(), WorldError> {
+    pub(crate) fn check(self) -> Result<(), WorldError> {
         if !self.speed.is_finite() || self.speed <= 0.0 {
             let (name, value) = ("speed of churn", self.speed);
             return Err(WorldError::BadRate { name, value });
@@ -151,12 +151,12 @@ impl Churn {
             .min(Duration::from_secs(100 * 365 * 24 * 3600))
     }
 
-    fn session(self, chance: &mut Chance) -> Duration {
+    pub(crate) fn session(self, chance: &mut Chance) -> Duration {
         self.scaled(chance.weibull(Duration::from_secs(13_176), 0.61))
     }
 
     /// What is left of a session met at some time: long ones are met more often.
-    fn rest_of_session(self, chance: &mut Chance) -> Duration {
+    pub(crate) fn rest_of_session(self, chance: &mut Chance) -> Duration {
         let sessions: [Duration; 16] = core::array::from_fn(|_| self.session(chance));
         let mut place = chance.time(sessions.iter().sum());
         for session in sessions {
@@ -349,7 +349,7 @@ fn check(config: &PopulationConfig) -> Result<(), WorldError> {
     config.churn.map_or(Ok(()), Churn::check)
 }
 
-fn somewhere(chance: &mut Chance) -> Region {
+pub(crate) fn somewhere(chance: &mut Chance) -> Region {
     let mut place = chance.below(WHERE.iter().map(|(_, share)| share).sum());
     for (region, share) in WHERE {
         match place.checked_sub(share) {

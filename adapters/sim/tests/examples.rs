@@ -12,6 +12,8 @@
 
 #[path = "../examples/bad_link.rs"]
 mod bad_link;
+#[path = "../examples/kad.rs"]
+mod kad;
 #[path = "../examples/own_protocol.rs"]
 mod own_protocol;
 #[path = "../examples/partition.rs"]
@@ -120,4 +122,16 @@ fn every_request_of_the_example_has_an_outcome_and_worse_links_lose_more() {
     }
     assert_eq!(rows[0], [600], "{text}");
     assert!(rows[1][0] > rows[2][0] && rows[2][0] > 100, "{text}");
+}
+
+#[test]
+fn a_record_is_found_before_and_after_a_third_of_the_nodes_is_gone() {
+    let text = prints(|out| kad::run(7, out));
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 9, "{text}");
+    assert!(lines[1].contains("at 20 others"), "{text}");
+    assert!(lines[4].starts_with("villager 31 finds it"), "{text}");
+    for line in [lines[2], lines[6], lines[8]] {
+        assert!(line.contains("gets \"five a loaf\""), "{text}");
+    }
 }

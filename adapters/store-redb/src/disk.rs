@@ -7,6 +7,7 @@ use crate::{
         encode_value,
     },
 };
+use alloc::collections::BTreeSet;
 use bytes::Bytes;
 use core::fmt;
 use drywire::{
@@ -20,7 +21,6 @@ use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata,
     Table, TableDefinition, WriteTransaction,
 };
-use std::collections::BTreeSet;
 
 /// The one entry is the number of the form of this file.
 const FORMATS: TableDefinition<'_, &str, u64> = TableDefinition::new("format");

@@ -95,7 +95,7 @@ impl Engine {
         self.statistics.disk_failures = self.statistics.disk_failures.saturating_add(1);
     }
 
-    /// Tries again after a while, if the disk did not work.
+    /// Opens the file again if the disk did not work, at most once in a while: what cannot be read may be asked for often.
     fn is_ready(&mut self, now: UnixTime) -> bool {
         if self.disk.is_some() {
             return true;
@@ -106,9 +106,8 @@ impl Engine {
         {
             return false;
         }
-        let opened = self.try_to_open(now).is_ok();
-        self.tried = (!opened).then(Instant::now);
-        opened
+        self.tried = Some(Instant::now());
+        self.try_to_open(now).is_ok()
     }
 
     /// Does what a batch asks, in its order, and commits it. `deliver` gets what does not wait for that, then the rest.

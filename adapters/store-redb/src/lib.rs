@@ -1,4 +1,5 @@
-//! The records of a DHT on disk, for [drywire](drywire)'s Kademlia: a [`RedbStore`] keeps them in a [redb](https://www.redb.org) database.
+//! The records of a DHT on disk, for the Kademlia of [drywire]: a [`RedbStore`] keeps them in a [redb](https://www.redb.org)
+//! database.
 //!
 //! What it has acknowledged is there after a crash, a kill or a loss of power: a reply comes when the transaction is
 //! committed, that is, synced. A thread of its own waits for the disk, so that the swarm does not.
@@ -34,16 +35,15 @@
 //! # What it keeps
 //!
 //! As much as a [`MemoryStore`](drywire::protocol::kad::store::MemoryStore) of the same limits, chosen by the same code. Keys,
-//! times and provider records are in memory too; values are read when they are asked for. Opening reads everything but the
-//! values.
+//! times and provider records are in memory too; values are read when they are asked for.
 //!
 //! # What goes wrong
 //!
 //! | what | then |
 //! |---|---|
-//! | the disk is full, or fails | the requests of that moment, those that read too, are replied to with [`StoreReply::Failed`], [`StoreError::Unavailable`]; nothing that was acknowledged is lost. The file is opened again, at once and then every [`RedbStoreConfig::retry_interval`], and everything works as before as soon as the disk does |
-//! | an entry is not what was written | it is thrown away, never given out, and counted: [`Statistics::dropped_corrupt`] |
-//! | what is not an entry is not what was written | redb finds some of it: [`OpenError::Corrupt`], or, later, as if the disk failed |
+//! | the disk is full, or fails | the requests of that moment, those that read too, are replied to with [`StoreReply::Failed`], [`StoreError::Unavailable`]; nothing that was acknowledged is lost. The file is opened again with the next request, at most once in [`RedbStoreConfig::retry_interval`], and everything works as before as soon as the disk does |
+//! | an entry is not what was written, though its page is | it is thrown away, never given out, and counted: [`Statistics::dropped_corrupt`] |
+//! | the file is not as it was when it was closed | [`OpenError::Corrupt`]: every page has a checksum, which is checked at opening. The file stays as it is |
 //! | more is asked than the disk can do | the request is refused at once with [`StoreError::Unavailable`]: [`Statistics::refused`] |
 //! | the clock jumps ahead | what has expired by then is thrown away, and does not come back |
 //!
@@ -54,6 +54,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod disk;
 mod engine;
 mod entry;
@@ -62,7 +64,8 @@ mod worker;
 
 pub use error::OpenError;
 
-use core::{fmt, task::Waker, time::Duration};
+use alloc::sync::Arc;
+use core::{fmt, panic::AssertUnwindSafe, task::Waker, time::Duration};
 use disk::Opener;
 use drywire::{
     identity::PeerId,
@@ -77,9 +80,8 @@ use drywire::{
 use engine::{Engine, Job};
 use redb::{Database, DatabaseError};
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::catch_unwind,
     path::Path,
-    sync::Arc,
     thread::{self, JoinHandle},
     time::SystemTime,
 };
@@ -99,7 +101,7 @@ pub struct RedbStoreConfig {
     pub max_batch: usize,
     /// Bytes of the file that redb may keep in memory. 16 MiB.
     pub cache_bytes: usize,
-    /// How long after a failure of the disk that lasts the file is opened again. 1 s.
+    /// After a failure of the disk the file is opened again, at once, but not more often than this. 1 s.
     pub retry_interval: Duration,
 }
 
@@ -182,7 +184,7 @@ pub struct RedbStore {
 impl RedbStore {
     /// Opens the file, or makes it, for the node `local`. What has expired by the system's clock is thrown away.
     ///
-    /// Reads everything but the values, and after a crash the whole file once.
+    /// Reads and checks the whole file.
     ///
     /// # Errors
     /// Why it cannot be used; [`OpenError::Locked`] if another store has it open, in this process or another.
@@ -208,7 +210,14 @@ impl RedbStore {
         now: UnixTime,
     ) -> Result<Self, OpenError> {
         let (path, cache) = (path.as_ref().to_owned(), config.cache_bytes);
-        let opener = move || Database::builder().set_cache_size(cache).create(&path);
+        let opener = move || {
+            let mut builder = Database::builder();
+            // Where redb trusts a file that is not as it was written, it may panic, even while it unwinds.
+            builder
+                .set_cache_size(cache)
+                .set_check_integrity_on_open(true);
+            builder.create(&path)
+        };
         Self::open_with(opener, local, config, now)
     }
 

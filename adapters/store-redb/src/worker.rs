@@ -4,14 +4,15 @@ use crate::{
     RedbStoreConfig, Statistics,
     engine::{Engine, Job, Replies},
 };
+use alloc::collections::{BTreeSet, VecDeque};
 use core::{
+    panic::AssertUnwindSafe,
     sync::atomic::{AtomicUsize, Ordering},
     task::Waker,
 };
 use drywire::protocol::kad::store::{StoreError, StoreReply, StoreRequest, StoreRequestId};
 use std::{
-    collections::{BTreeSet, VecDeque},
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::catch_unwind,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 

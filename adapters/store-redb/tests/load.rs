@@ -166,7 +166,10 @@ fn bytes_that_wait_are_limited() {
 #[test]
 fn a_panic_of_a_validator_fails_its_requests_and_nothing_else() {
     let disk = Disk::default();
-    let mut store = disk.store(RedbStoreConfig::default(), NOW);
+    let mut store = disk.store(
+        RedbStoreConfig::default().with_retry_interval(Duration::ZERO),
+        NOW,
+    );
     put(&mut store, Record::new("key", "value"), Origin::Local).unwrap();
     let (go_on, gate) = std::sync::mpsc::channel();
     go_on.send(false).unwrap();

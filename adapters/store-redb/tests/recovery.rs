@@ -15,8 +15,9 @@ mod common;
 
 use common::{NOW, TempFile, local, next, peer, put_request, waker};
 use core::time::Duration;
-use drywire::protocol::kad::store::{
-    MemoryStoreConfig, Origin, RecordStore, StoreReply, StoreRequestId,
+use drywire::protocol::kad::{
+    Record,
+    store::{MemoryStoreConfig, Origin, RecordStore, StoreReply, StoreRequestId},
 };
 use drywire_store_redb::{RedbStore, RedbStoreConfig};
 use std::{env, fs, time::Instant};
@@ -34,7 +35,7 @@ fn fill(path: &std::path::Path, config: &RedbStoreConfig, count: u64) {
     let (mut sent, mut taken) = (0, 0);
     while taken < count {
         if sent < count && sent - taken < 1000 {
-            let origin = if sent % 2 == 0 {
+            let origin = if sent.is_multiple_of(2) {
                 Origin::Local
             } else {
                 Origin::Peer(peer((sent % 5000) as u32))
@@ -66,7 +67,7 @@ fn a_large_store_is_opened_soon() {
     println!("{count} records written in {:?}", start.elapsed());
     let measure = |path: &std::path::Path, how: &str| {
         let (wall, processor) = (Instant::now(), processor_time());
-        let store = RedbStore::open_at(path, &local(), config.clone(), NOW).unwrap();
+        let mut store = RedbStore::open_at(path, &local(), config.clone(), NOW).unwrap();
         let took = processor
             .zip(processor_time())
             .map(|(before, after)| after - before);
@@ -76,6 +77,19 @@ fn a_large_store_is_opened_soon() {
         );
         assert_eq!(store.statistics().records, count);
         assert!(took.is_none_or(|took| took < Duration::from_secs(5)));
+        let wall = Instant::now();
+        for number in 0..20 {
+            common::put(
+                &mut store,
+                Record::new(format!("/ns/{:060}", 0).as_str(), vec![number]),
+                Origin::Local,
+            )
+            .unwrap();
+        }
+        println!(
+            "each of 20 records, one after the other: {:?}",
+            wall.elapsed() / 20
+        );
         // As it is while it is open, so as a crash leaves it.
         fs::copy(path, &copy.0).unwrap();
     };

@@ -7,6 +7,8 @@
     clippy::arithmetic_side_effects
 )]
 
+#[path = "../examples/kad.rs"]
+mod kad;
 #[path = "../examples/requests.rs"]
 mod requests;
 
@@ -20,6 +22,21 @@ async fn requests_are_answered_omitted_late_and_streamed() {
             "a large number is not answered",
             "13: timed out while waiting for the response",
             "a file of 33554432 bytes, of which little was ever in memory",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_record_and_a_provider_are_found() {
+    let said = kad::run().await.unwrap();
+    assert_eq!(
+        said,
+        [
+            "stored at 4 others",
+            "found: hello",
+            "no farewell at any of 5 peers",
+            "the right provider: true",
+            "given up: true, left: 0",
         ]
     );
 }

@@ -5,12 +5,13 @@
 //!
 //! | module | protocol | what it does |
 //! |---|---|---|
+//! | [`kad`] | `/ipfs/kad/1.0.0`, or any name | a distributed hash table of peers, records and providers |
 //! | [`ping`] | `/ipfs/ping/1.0.0` | measures round trips, notices dead peers |
 //! | [`identify`] | `/ipfs/id/1.0.0`, `/ipfs/id/push/1.0.0` | tells who one is, what one supports, where one can be reached |
 //! | [`request_response`] | any names | requests and responses of any codec |
 //! | [`stream`] | any name | plain streams for the application |
 //!
-//! [`Standard`] is the set of all of them.
+//! [`Standard`] is the set of those that most nodes need.
 
 pub mod identify;
 pub mod kad;
@@ -35,7 +36,3 @@ protocols! {
         pub streams: stream::Streams => Stream,
     }
 }
-
-#[cfg(test)]
-#[path = "kad/tests/nodes.rs"]
-mod kad_nodes;

@@ -731,6 +731,12 @@ impl<P: Protocol> Swarm<P> {
         self.state.ledger.used(self.state.ledger.root())
     }
 
+    /// Whether [`shutdown`](Self::shutdown) was called.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.state.is_shutting_down()
+    }
+
     /// Places in the event queue that are promised to last words still to come: of connections, dials and listeners, and
     /// those that protocols hold.
     #[must_use]

@@ -9,6 +9,7 @@
 mod connections;
 mod input;
 mod kad;
+mod kad_search;
 mod model;
 mod multistream;
 mod noise;
@@ -21,6 +22,7 @@ mod yamux;
 
 pub use connections::connections;
 pub use kad::{ipns_record, kad_message};
+pub use kad_search::{kad_iterators, kad_table};
 pub use model::connection_model;
 pub use multistream::{multistream_dialer, multistream_listener, multistream_pair};
 pub use noise::{noise_handshake, noise_pair};
@@ -56,4 +58,6 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("request_response", request_response),
     ("kad_message", kad_message),
     ("ipns_record", ipns_record),
+    ("kad_table", kad_table),
+    ("kad_iterators", kad_iterators),
 ];

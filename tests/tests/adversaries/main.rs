@@ -6,6 +6,7 @@
 mod admission;
 mod amplification;
 mod everything;
+mod kad_limits;
 mod limits;
 mod liveness;
 mod muxer;

@@ -1,6 +1,6 @@
 //! Which test answers which attack, and which limit.
 
-use crate::request_limits::REQUEST_LIMITS;
+use crate::{kad_limits::KAD_LIMITS, request_limits::REQUEST_LIMITS};
 use Test::{Beside, Here};
 use std::path::{Path, PathBuf};
 
@@ -718,7 +718,7 @@ fn every_attack_has_a_test_that_exists() {
 #[test]
 fn every_test_of_the_set_answers_an_attack_or_a_limit() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/adversaries");
-    let further = FURTHER.iter().chain(REQUEST_LIMITS);
+    let further = FURTHER.iter().chain(REQUEST_LIMITS).chain(KAD_LIMITS);
     let listed: Vec<&str> = ATTACKS
         .iter()
         .flat_map(|(_, _, tests)| *tests)
@@ -759,7 +759,7 @@ fn every_limit_has_a_test_that_exists() {
         count += 1;
     }
     assert_eq!(count, LIMITS.len(), "a limit that is none");
-    for (limit, tests) in FURTHER.iter().chain(REQUEST_LIMITS) {
+    for (limit, tests) in FURTHER.iter().chain(REQUEST_LIMITS).chain(KAD_LIMITS) {
         for test in *tests {
             assert!(test.exists(), "{limit}: there is no {}", test.text());
         }

@@ -33,7 +33,13 @@ mod session;
 mod slices;
 mod swarm;
 
-use drywire::protocol::{Standard, identify::Identify, ping::Ping, stream::Streams};
+use drywire::protocol::{
+    Standard,
+    identify::Identify,
+    kad::{Dual, Kademlia},
+    ping::Ping,
+    stream::Streams,
+};
 use drywire_tests::{
     net::{Apart, Together},
     pair::Secure,
@@ -203,6 +209,28 @@ laws! {
         no_panic: test(swarm::no_panic::<Apart<Budgeted>>),
         errors: empty("its failures are those of request/response; a budget that is used up is one of its refusals"),
         quiet_end: test(swarm::quiet_end::<Apart<Budgeted>>),
+    }
+    kad: "kad" {
+        any_order: test(swarm::any_order::<Apart<Kademlia>>),
+        chunking: test(swarm::chunking::<Apart<Kademlia>>),
+        same_seed: test(swarm::same_seed::<Apart<Kademlia>>),
+        deadlines: test(swarm::deadlines::<Apart<Kademlia>>),
+        idle: test(swarm::idle_protocol::<Apart<Kademlia>>),
+        bounded: test(swarm::bounded::<Apart<Kademlia>>),
+        no_panic: test(swarm::no_panic::<Apart<Kademlia>>),
+        errors: beside("core/src/protocol/kad/tests/streams.rs", "a_malformed_request_costs_its_stream"),
+        quiet_end: test(swarm::quiet_end::<Apart<Kademlia>>),
+    }
+    dual: "kad, WAN and LAN" {
+        any_order: test(swarm::any_order::<Apart<Dual>>),
+        chunking: test(swarm::chunking::<Apart<Dual>>),
+        same_seed: test(swarm::same_seed::<Apart<Dual>>),
+        deadlines: test(swarm::deadlines::<Apart<Dual>>),
+        idle: test(swarm::idle_protocol::<Apart<Dual>>),
+        bounded: test(swarm::bounded::<Apart<Dual>>),
+        no_panic: test(swarm::no_panic::<Apart<Dual>>),
+        errors: empty("its failures are those of the two it consists of"),
+        quiet_end: test(swarm::quiet_end::<Apart<Dual>>),
     }
     stream: "stream" {
         any_order: test(swarm::any_order::<Apart<Streams>>),

@@ -11,6 +11,10 @@ use drywire::{
     protocol::{
         Standard,
         identify::{self, Identify},
+        kad::{
+            self, Dual, Kademlia, Mode, QueryOptions, Quorum, Record, RecordKey, Side,
+            message::request,
+        },
         ping::{self, Ping},
         request_response::{
             self, BytesCodec, Message, ProtocolSupport, RequestOptions, RequestResponse, Throttled,
@@ -20,7 +24,7 @@ use drywire::{
     },
     protocols,
     swarm::{self, Config, Context, Input, Protocol, SecurityConfig},
-    time::Instant,
+    time::{Instant, UnixTime},
 };
 use drywire_tests::{
     dice::Dice,
@@ -63,7 +67,7 @@ pub trait Script: Protocol<Event: Debug> + Sized {
 }
 
 /// A request of the host on any connection there is.
-fn request<H: Host<Protocol: Script>>(net: &mut Net<H>, from: usize, dice: &mut Dice) {
+fn ask_for_echo<H: Host<Protocol: Script>>(net: &mut Net<H>, from: usize, dice: &mut Dice) {
     let connections = net.connections(from);
     if !connections.is_empty() {
         let length = dice.below(60 * KIB);
@@ -114,7 +118,7 @@ impl Script for Standard {
             });
         });
         if kind == 3 {
-            request(net, from, dice);
+            ask_for_echo(net, from, dice);
         }
     }
 
@@ -262,7 +266,7 @@ impl Script for Streams {
             });
         });
         if kind == 4 {
-            request(net, from, dice);
+            ask_for_echo(net, from, dice);
         }
     }
 
@@ -425,6 +429,146 @@ impl Script for Budgeted {
             |n| data(DONE, 2 * n + 1, &said(&[0xff; 8], 1000)),
             |n| data(Flags::SYN, 2 * n + 1, &said(&REQUEST, 10 * KIB)),
         ]
+    }
+}
+
+/// A DHT that does nothing by itself: what comes again and again, wanted or not, has a timer that is never over.
+fn quiet(name: &'static str) -> kad::Config {
+    let mut config = kad::Config::new(ProtocolName::from_static(name));
+    config.periodic_bootstrap_interval = None;
+    config.liveness_interval = None;
+    config.sweep_interval = None;
+    config.replication_interval = None;
+    config.publication_interval = None;
+    config.provider_publication_interval = None;
+    config
+}
+
+impl Script for Kademlia {
+    const DRAWS: bool = true;
+    /// Peers that have gone stay in the table for a while, and are looked for.
+    const LINGERS: bool = true;
+
+    fn fresh() -> Self {
+        Self::new(quiet("/town/kad/1")).with_mode(Mode::Server)
+    }
+
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
+        let now = net.now;
+        let (kind, number) = (dice.below(8), dice.below(4));
+        net.hosts[from].command(now, |swarm| {
+            swarm.with(now, |kad, cx| {
+                let key = format!("key {number}");
+                let key = key.as_str();
+                // Those that are refused are as good as those that fail.
+                let begun = match kind {
+                    0 | 1 => {
+                        let _ = kad.add_address(peer(to), &address(to), cx);
+                        kad.bootstrap(cx)
+                    }
+                    2 => {
+                        let _ = kad.add_address(peer(NOBODY), &address(NOBODY), cx);
+                        kad.get_closest_peers(key, cx)
+                    }
+                    3 => kad.put_record(Record::new(key, vec![7; 100]), Quorum::One, cx),
+                    4 => kad.get_record(key, cx),
+                    5 => kad.start_providing(key, cx),
+                    6 => kad.get_providers(key, cx),
+                    _ => {
+                        kad.remove_peer(&peer(to), cx);
+                        kad.bootstrap(cx)
+                    }
+                };
+                if let (Ok(id), 0) = (begun, number) {
+                    kad.give_up(&id, cx);
+                }
+            });
+        });
+    }
+
+    fn floods() -> Vec<Flood> {
+        /// Messages on one stream.
+        fn said(messages: &[Vec<u8>]) -> Vec<u8> {
+            let mut said = propose("/town/kad/1");
+            for message in messages {
+                drywire::wire::framing::encode(message, &mut said);
+            }
+            said
+        }
+        fn find_node(number: u32) -> Vec<u8> {
+            let mut message = Vec::new();
+            request::find_node(&mut message, &number.to_be_bytes());
+            message
+        }
+        const DONE: Flags = Flags::SYN.with(Flags::FIN);
+        vec![
+            // Streams without a request, requests without an end, and answers that are never read.
+            |n| data(Flags::SYN, 2 * n + 1, &said(&[])),
+            |n| data(DONE, 2 * n + 1, &said(&[find_node(n)])),
+            |n| match n {
+                0 => data(Flags::SYN, 1, &said(&[])),
+                _ => {
+                    let mut framed = Vec::new();
+                    drywire::wire::framing::encode(&find_node(n), &mut framed);
+                    data(Flags::NONE, 1, &framed)
+                }
+            },
+            // Records and providers of ever other keys, and what is neither.
+            |n| {
+                let mut put = Vec::new();
+                let record = Record::new(format!("key {n}").as_str(), vec![7; 10 * KIB]);
+                request::put_value(&mut put, &record, UnixTime::EPOCH, None);
+                data(DONE, 2 * n + 1, &said(&[put]))
+            },
+            |n| data(DONE, 2 * n + 1, &said(&[vec![0xff; 100]])),
+            |n| {
+                let mut half = said(&[]);
+                half.extend([0xff, 0x7f]);
+                half.resize(8 * KIB, 7);
+                data(Flags::SYN, 2 * n + 1, &half)
+            },
+        ]
+    }
+}
+
+/// Two of them.
+impl Script for Dual {
+    const DRAWS: bool = true;
+    const LINGERS: bool = true;
+
+    fn fresh() -> Self {
+        let node = |name: &'static str| Kademlia::new(quiet(name)).with_mode(Mode::Server);
+        Self::of(node("/town/kad/1"), node("/town/lan/kad/1"))
+    }
+
+    fn act<H: Host<Protocol = Self>>(net: &mut Net<H>, from: usize, to: usize, dice: &mut Dice) {
+        let now = net.now;
+        let (kind, number) = (dice.below(6), dice.below(4));
+        net.hosts[from].command(now, |swarm| {
+            swarm.with(now, |dual, cx| {
+                let key = RecordKey::from(format!("key {number}").as_str());
+                let side = if number == 0 { Side::Lan } else { Side::Wan };
+                let begun = match kind {
+                    0 | 1 => {
+                        dual.with_side(side, cx, |kad, cx| {
+                            let _ = kad.add_address(peer(to), &address(to), cx);
+                        });
+                        dual.bootstrap(cx)
+                    }
+                    2 => dual.get_closest_peers(key.as_bytes(), cx),
+                    3 => dual.put_record(&Record::new(key, "value"), Quorum::One, cx),
+                    4 => dual.get_record(&key, QueryOptions::new(), cx),
+                    _ => dual.get_providers(&key, QueryOptions::new(), cx),
+                };
+                if let (Ok(id), 0) = (begun, number) {
+                    dual.give_up(&id, cx);
+                }
+            });
+        });
+    }
+
+    fn floods() -> Vec<Flood> {
+        Kademlia::floods()
     }
 }
 

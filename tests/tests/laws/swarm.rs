@@ -183,18 +183,17 @@ pub fn chunking<H: Host<Protocol: Script>>() {
 
 /// Law 3. Fails if handshakes draw from a generator of the process, or protocols from one of the node.
 pub fn same_seed<H: Host<Protocol: Script>>() {
+    let mut differ = 0;
     for story in 0..8 {
         let manner = Manner::default();
         let once = run::<H>(story, 1, &manner);
         assert_same(&run::<H>(story, 1, &manner), &once, &story);
         let other = run::<H>(story, 2, &manner);
         let wires = |traces: &[Trace]| traces.iter().map(|t| t.wire.clone()).collect::<Vec<_>>();
-        assert_eq!(
-            wires(&once) != wires(&other),
-            H::Protocol::DRAWS,
-            "story {story}"
-        );
+        differ += u32::from(wires(&once) != wires(&other));
     }
+    // Some draw at every opportunity, others only when there is something to choose.
+    assert_eq!(differ > 0, H::Protocol::DRAWS, "{differ} stories differ");
     nobody_shifts_anothers_draws();
 }
 

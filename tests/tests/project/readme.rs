@@ -66,6 +66,7 @@ fn what_its_commands_and_links_name_exists() {
         "adapters/engine",
         "adapters/sim",
         "adapters/tokio",
+        "adapters/store-redb",
         "adapters/cli",
     ]
     .map(|package| value(&format!("{package}/Cargo.toml"), "name"))

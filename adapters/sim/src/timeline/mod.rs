@@ -16,7 +16,7 @@
 
 mod draw;
 mod row;
-mod svg;
+pub(crate) mod svg;
 
 use crate::{chronicle::Chronicle, world::World};
 use core::time::Duration;

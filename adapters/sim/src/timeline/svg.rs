@@ -4,7 +4,7 @@ use core::fmt::{self, Display, Write};
 
 /// A coordinate: to a tenth of a pixel, as short as it can be.
 #[derive(Clone, Copy)]
-pub(super) struct N(pub(super) f64);
+pub(crate) struct N(pub(crate) f64);
 
 impl Display for N {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,7 +19,7 @@ impl Display for N {
 }
 
 /// Text as XML takes it.
-pub(super) struct Escaped<'a>(pub(super) &'a str);
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,45 +48,45 @@ impl Display for Escaped<'_> {
 
 /// A document in the making.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Svg(pub(super) String);
+pub(crate) struct Svg(pub(crate) String);
 
 impl Svg {
     /// Adds text as it is. Writing to memory does not fail.
-    pub(super) fn raw(&mut self, arguments: fmt::Arguments<'_>) {
+    pub(crate) fn raw(&mut self, arguments: fmt::Arguments<'_>) {
         let _ = self.0.write_fmt(arguments);
     }
 
-    pub(super) fn rect(&mut self, class: &str, [x, y, width, height]: [f64; 4]) {
+    pub(crate) fn rect(&mut self, class: &str, [x, y, width, height]: [f64; 4]) {
         let [x, y, width, height] = [x, y, width, height].map(N);
         self.raw(format_args!(
             "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>"
         ));
     }
 
-    pub(super) fn path(&mut self, class: &str, d: &str) {
+    pub(crate) fn path(&mut self, class: &str, d: &str) {
         if !d.is_empty() {
             self.raw(format_args!("<path class=\"{class}\" d=\"{d}\"/>"));
         }
     }
 
-    pub(super) fn text(&mut self, class: &str, x: f64, y: f64, text: &str) {
+    pub(crate) fn text(&mut self, class: &str, x: f64, y: f64, text: &str) {
         let (x, y, text) = (N(x), N(y), Escaped(text));
         self.raw(format_args!(
             "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>"
         ));
     }
 
-    pub(super) fn title(&mut self, text: &str) {
+    pub(crate) fn title(&mut self, text: &str) {
         self.raw(format_args!("<title>{}</title>", Escaped(text)));
     }
 }
 
 /// The way a pen goes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pen(pub(super) String);
+pub(crate) struct Pen(pub(crate) String);
 
 impl Pen {
-    pub(super) fn add(&mut self, arguments: fmt::Arguments<'_>) {
+    pub(crate) fn add(&mut self, arguments: fmt::Arguments<'_>) {
         let _ = self.0.write_fmt(arguments);
     }
 }

@@ -28,7 +28,7 @@ pub struct Ask {
 }
 
 fn origin(key: u64) -> Origin {
-    if key % 2 == 0 {
+    if key.is_multiple_of(2) {
         Origin::Local
     } else {
         Origin::Peer(peer((key % 10) as u32))
@@ -73,7 +73,7 @@ impl Ask {
     pub fn random(number: u64, numbers: &mut Numbers) -> Self {
         let (key, provides) = (numbers.below(KEYS), numbers.below(4) == 0);
         // What is there for a peer is not removed.
-        let removes = numbers.below(4) == 0 && (provides || key % 2 == 0);
+        let removes = numbers.below(4) == 0 && (provides || key.is_multiple_of(2));
         Self {
             number,
             key,
@@ -141,13 +141,9 @@ impl Ledger {
     }
 
     pub fn acknowledge(&mut self, number: u64) {
-        let ask = self.asked.remove(&number).expect("asked");
+        let ask = self.asked.remove(&number).unwrap();
         let may = self.may.get_mut(&(ask.provides, ask.key)).unwrap();
-        let at = may
-            .0
-            .iter()
-            .position(|(of, _)| *of == number)
-            .expect("in order");
+        let at = may.0.iter().position(|(of, _)| *of == number).unwrap();
         may.0.drain(..at);
         self.acknowledged += 1;
     }

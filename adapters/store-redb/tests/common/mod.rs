@@ -222,7 +222,11 @@ impl Disk {
 
     pub fn opener(&self) -> impl FnMut() -> Result<Database, DatabaseError> + Send + 'static {
         let disk = self.clone();
-        move || Database::builder().create_with_backend(disk.clone())
+        move || {
+            let mut builder = Database::builder();
+            builder.set_check_integrity_on_open(true);
+            builder.create_with_backend(disk.clone())
+        }
     }
 
     pub fn store(&self, config: RedbStoreConfig, now: UnixTime) -> RedbStore {

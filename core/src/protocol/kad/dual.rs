@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     connection::Slot,
-    identity::PeerId,
     swarm::{Context, EventPermit, Input, Protocol},
     time::{Instant, earliest},
 };
@@ -139,10 +138,9 @@ struct Running {
 /// a peer is known there, else on the local network.
 ///
 /// ```
-/// use drywire::{identity::Keypair, protocol::kad::Dual, seed::Seed};
+/// use drywire::protocol::kad::Dual;
 ///
-/// let keypair = Keypair::ed25519_from_seed(&Seed::for_tests(1));
-/// let dual = Dual::new(keypair.peer_id());
+/// let dual = Dual::default();
 /// assert_ne!(dual.wan().protocol_names(), dual.lan().protocol_names());
 /// ```
 pub struct Dual<S = MemoryStore> {
@@ -154,23 +152,23 @@ pub struct Dual<S = MemoryStore> {
 
 type Cx<'a> = Context<'a, DualEvent>;
 
-impl Dual<MemoryStore> {
-    /// The public DHT and its local twin, with records in memory.
-    #[must_use]
-    pub fn new(local: PeerId) -> Self {
-        let wan = Kademlia::with_config(local, Config::public_dht());
-        let lan = Kademlia::with_config(local, Config::local_dht());
+/// The public DHT and its local twin, with records in memory.
+impl Default for Dual<MemoryStore> {
+    fn default() -> Self {
+        let wan = Kademlia::new(Config::public_dht());
+        let lan = Kademlia::new(Config::local_dht());
         Self::of(wan, lan)
     }
+}
 
-    /// The same with another choice of records.
+impl Dual<MemoryStore> {
+    /// The public DHT and its local twin with another choice of records.
     #[must_use]
-    pub fn with_validator(local: PeerId, validator: Arc<dyn Validator>) -> Self {
+    pub fn with_validator(validator: Arc<dyn Validator>) -> Self {
         let (mut wan, mut lan) = (Config::public_dht(), Config::local_dht());
         wan.validator = validator.clone();
         lan.validator = validator;
-        let wan = Kademlia::with_config(local, wan);
-        Self::of(wan, Kademlia::with_config(local, lan))
+        Self::of(Kademlia::new(wan), Kademlia::new(lan))
     }
 }
 

@@ -369,3 +369,95 @@ pub enum AddProviderError {
         error: super::store::StoreError,
     },
 }
+
+impl fmt::Display for BootstrapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Timeout { peer, .. } = self;
+        write!(f, "looking up {peer} took too long")
+    }
+}
+
+impl core::error::Error for BootstrapError {}
+
+impl fmt::Display for GetClosestPeersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Timeout { peers, .. } = self;
+        let found = peers.len();
+        write!(f, "the search took too long; {found} peers answered")
+    }
+}
+
+impl core::error::Error for GetClosestPeersError {}
+
+impl fmt::Display for GetProvidersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Timeout { key, .. } = self;
+        write!(f, "looking for providers of {key} took too long")
+    }
+}
+
+impl core::error::Error for GetProvidersError {}
+
+impl fmt::Display for GetRecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound { key, closest_peers } => {
+                let asked = closest_peers.len();
+                write!(
+                    f,
+                    "no record of {key}: none of the {asked} closest peers has one"
+                )
+            }
+            Self::QuorumFailed {
+                key, found, quorum, ..
+            } => write!(f, "{found} of {quorum} values of {key} were found"),
+            Self::Timeout { key, .. } => write!(f, "looking for {key} took too long"),
+        }
+    }
+}
+
+impl core::error::Error for GetRecordError {}
+
+impl fmt::Display for PutRecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QuorumFailed {
+                key,
+                success,
+                quorum,
+                asked,
+            } => {
+                let took = success.len();
+                write!(f, "{took} of {asked} peers took {key}, not {quorum}")
+            }
+            Self::Timeout {
+                key,
+                success,
+                quorum,
+            } => {
+                let took = success.len();
+                write!(
+                    f,
+                    "storing {key} took too long: {took} of {quorum} peers took it"
+                )
+            }
+            Self::Store { key, error } => write!(f, "{key} was not stored here: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for PutRecordError {}
+
+impl fmt::Display for AddProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout { key, told } => {
+                write!(f, "announcing {key} took too long; {told} peers were told")
+            }
+            Self::NobodyReached { key } => write!(f, "nobody could be told of {key}"),
+            Self::Store { key, error } => write!(f, "{key} was not stored here: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for AddProviderError {}

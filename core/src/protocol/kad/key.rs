@@ -1,7 +1,7 @@
 //! The key space: positions, and the distance between them.
 
 use crate::identity::PeerId;
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use bytes::Bytes;
 use core::fmt;
 use sha2::{Digest, Sha256};
@@ -240,6 +240,12 @@ impl From<Bytes> for RecordKey {
 impl From<Vec<u8>> for RecordKey {
     fn from(bytes: Vec<u8>) -> Self {
         Self(bytes.into())
+    }
+}
+
+impl From<String> for RecordKey {
+    fn from(text: String) -> Self {
+        Self(text.into())
     }
 }
 

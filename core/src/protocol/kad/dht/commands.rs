@@ -77,6 +77,31 @@ impl<S: RecordStore> Dht<S> {
         self.look_up(at, info, key, request::find_node, options)
     }
 
+    /// See [`Kademlia::find_peer`](super::super::Kademlia::find_peer).
+    ///
+    /// # Errors
+    /// See [`QueryRefused`].
+    pub fn find_peer(
+        &mut self,
+        at: Moment,
+        peer: PeerId,
+        options: QueryOptions,
+    ) -> Result<QueryId, QueryRefused> {
+        let num_results = options.num_results.unwrap_or(K_VALUE).min(K_VALUE);
+        let info = QueryInfo::GetClosestPeers {
+            key: peer.as_bytes().to_vec(),
+            step: ProgressStep::FIRST,
+            num_results,
+        };
+        let options = options.num_results(num_results);
+        let id = self.insert_query(at, info, peer.as_bytes(), request::find_node, options)?;
+        if let Some(query) = self.queries.get_mut(&id) {
+            query.seeks = Some(peer);
+        }
+        self.advance(at, id);
+        Ok(id)
+    }
+
     /// See [`Kademlia::get_record`](super::super::Kademlia::get_record).
     ///
     /// # Errors
@@ -334,6 +359,7 @@ impl<S: RecordStore> Dht<S> {
             best: None,
             answered: Vec::new(),
             told: alloc::collections::BTreeSet::new(),
+            seeks: None,
             told_early: 0,
             early_open: 0,
         };

@@ -10,7 +10,7 @@ use crate::{
         message::{Message, MessageType, request},
         query::Query,
         store::RecordStore,
-        table::{Insert, Removed, Status},
+        table::{Insert, Removed, Room, Status},
     },
 };
 use alloc::vec::Vec;
@@ -35,7 +35,6 @@ pub(super) struct Candidate {
 
 /// What became of an address, see [`Kademlia::add_address`](super::super::Kademlia::add_address).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
 pub enum RoutingUpdate {
     /// It is in the routing table.
     Success,
@@ -59,11 +58,11 @@ impl<S: RecordStore> Dht<S> {
         self.table_changed();
     }
 
-    /// The last connection to a peer is gone.
+    /// The last connection to a peer is gone. Requests that were under way on it are still to be failed by
+    /// [`handle_response`](Self::handle_response), or asked anew.
     pub fn handle_disconnected(&mut self, at: Moment, peer: &PeerId) {
         self.members.remove(peer);
         self.table.set_status(at.now, peer, Status::Disconnected);
-        self.handle_unreachable(at, peer);
         self.table_changed();
     }
 
@@ -118,17 +117,17 @@ impl<S: RecordStore> Dht<S> {
         if self.candidates.contains_key(&peer) || self.candidates.len() >= MAX_CHECKS {
             return;
         }
-        let full = self
-            .table
-            .bucket(&crate::protocol::kad::key::Key::of_peer(&peer));
-        let hopeless = full.is_some_and(|bucket| {
-            let live = bucket
-                .iter()
-                .all(|entry| entry.status() == Status::Connected);
-            bucket.len() >= self.config.kbucket_size.get() && (live || bucket.has_pending())
-        });
-        if let Some(address) = addresses.first().filter(|_| hopeless).cloned() {
-            return self.emit(Event::RoutablePeer { peer, address });
+        // Asking costs both sides a message: only if the answer can make a difference.
+        let status = self.status(&peer);
+        match self.table.has_room_for(at.now, &peer, &addresses, status) {
+            Room::Yes => {}
+            Room::Full => {
+                if let Some(address) = addresses.first().cloned() {
+                    self.emit(Event::RoutablePeer { peer, address });
+                }
+                return;
+            }
+            Room::No => return,
         }
         self.candidates.insert(peer, Candidate { addresses });
         let mut message = Vec::new();

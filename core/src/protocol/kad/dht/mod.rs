@@ -233,14 +233,16 @@ pub struct Dht<S = MemoryStore> {
     asked_store: u64,
     waker: Option<Waker>,
     statistics: Statistics,
-    /// Kept for its capacity.
+    /// Kept for their capacity.
     peers: Vec<PeerId>,
+    addresses: Vec<Multiaddr>,
 }
 
 impl<S: RecordStore> Dht<S> {
     /// A node of this identity.
     #[must_use]
-    pub fn new(local: PeerId, config: Config, store: S, seed: &Seed, at: Moment) -> Self {
+    pub fn new(local: PeerId, config: Config, mut store: S, seed: &Seed, at: Moment) -> Self {
+        store.begin(&local);
         let position = Key::of_peer(&local);
         let table = RoutingTable::new(
             position,
@@ -286,6 +288,7 @@ impl<S: RecordStore> Dht<S> {
             waker: None,
             statistics: Statistics::default(),
             peers: Vec::new(),
+            addresses: Vec::new(),
         };
         dht.begin_background(at);
         dht
@@ -298,6 +301,7 @@ impl<S: RecordStore> Dht<S> {
         S: RecordStore,
     {
         (self.local, self.position) = (local, Key::of_peer(&local));
+        self.store.begin(&local);
         self.table = RoutingTable::new(self.position, self.table.config().clone());
         self.rng = seed.rng();
         self.timers = Timers::new();

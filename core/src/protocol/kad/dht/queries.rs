@@ -126,6 +126,7 @@ impl<S: RecordStore> Dht<S> {
         }
         self.answers_query(at, &peer, query);
         query.stats.successes = query.stats.successes.saturating_add(1);
+        query.ends_early |= query.seeks == Some(peer);
         let mut closer = core::mem::take(&mut self.peers);
         closer.clear();
         self.collect_closer(bytes, message, query, &mut closer);
@@ -177,36 +178,37 @@ impl<S: RecordStore> Dht<S> {
         closer: &mut Vec<PeerId>,
     ) {
         let groups = self.response_groups(message);
+        let mut addresses = core::mem::take(&mut self.addresses);
         for told in message.closer_peers() {
             let room = closer.len() < self.config.max_closer_peers;
             if told.peer == self.local {
                 continue;
             }
-            let addresses = room
-                .then(|| self.usable(bytes, &told))
-                .flatten()
-                .filter(|addresses| groups.allow(addresses));
-            let Some(addresses) = addresses else {
+            addresses.clear();
+            let usable = room && self.collect_usable(bytes, &told, &mut addresses);
+            if !usable || !groups.allow(&addresses) {
                 self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
                 continue;
-            };
-            self.remember(query, told.peer, addresses);
+            }
+            query.ends_early |= query.seeks == Some(told.peer) && !addresses.is_empty();
+            self.remember(query, told.peer, &mut addresses);
             closer.push(told.peer);
         }
+        addresses.clear();
+        self.addresses = addresses;
     }
 
     /// Adds addresses to those that a query knows of a peer: what was learnt first stays.
-    pub(super) fn remember(&self, query: &mut Query, peer: PeerId, addresses: Vec<Multiaddr>) {
+    fn remember(&self, query: &mut Query, peer: PeerId, addresses: &mut Vec<Multiaddr>) {
         let max_peers = self.config.max_candidates.saturating_mul(2);
         if query.learnt.len() >= max_peers && !query.learnt.contains_key(&peer) {
             return;
         }
         let known = query.learnt.entry(peer).or_default();
         if known.is_empty() {
-            *known = addresses;
-            return;
+            known.reserve_exact(addresses.len());
         }
-        for address in addresses {
+        for address in addresses.drain(..) {
             if known.len() < self.config.max_addresses && !known.contains(&address) {
                 known.push(address);
             }
@@ -215,8 +217,19 @@ impl<S: RecordStore> Dht<S> {
 
     /// The addresses of a peer that may be dialed; `None` if it has some, and none of them may be.
     pub(super) fn usable(&self, bytes: &Bytes, told: &PeerView<'_>) -> Option<Vec<Multiaddr>> {
-        let mut any = false;
         let mut addresses = Vec::new();
+        self.collect_usable(bytes, told, &mut addresses)
+            .then_some(addresses)
+    }
+
+    /// Appends the addresses of a peer that may be dialed; false if it has some, and none of them may be.
+    fn collect_usable(
+        &self,
+        bytes: &Bytes,
+        told: &PeerView<'_>,
+        addresses: &mut Vec<Multiaddr>,
+    ) -> bool {
+        let mut any = false;
         for address in told.addresses() {
             any = true;
             let address = if bytes.len() > SHARED_RESPONSE {
@@ -231,7 +244,7 @@ impl<S: RecordStore> Dht<S> {
                 addresses.push(address);
             }
         }
-        (!any || !addresses.is_empty()).then_some(addresses)
+        !any || !addresses.is_empty()
     }
 
     /// Lets a query ask whomever it wants to ask now.

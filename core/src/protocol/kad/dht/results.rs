@@ -24,8 +24,13 @@ use bytes::Bytes;
 use core::num::NonZeroUsize;
 
 impl<S: RecordStore> Dht<S> {
-    /// A query, or a phase of it, has come to its end.
-    pub(super) fn conclude(&mut self, at: Moment, id: QueryId, mut query: Box<Query>, end: End) {
+    /// A query, or a phase of it, has come to its end: there may be room for others.
+    pub(super) fn conclude(&mut self, at: Moment, id: QueryId, query: Box<Query>, end: End) {
+        self.conclude_phase(at, id, query, end);
+        self.go_on_publishing(at);
+    }
+
+    fn conclude_phase(&mut self, at: Moment, id: QueryId, mut query: Box<Query>, end: End) {
         self.forget(id, &query);
         query.in_flight.clear();
         match &mut query.info {

@@ -134,6 +134,29 @@ impl<S: RecordStore> Kademlia<S> {
         })
     }
 
+    /// Looks for where a peer may be reached, and ends as soon as that is known. It is told in
+    /// [`QueryResult::GetClosestPeers`](super::super::QueryResult::GetClosestPeers), where the peer is the first one if it
+    /// was found. What others say of its addresses is unproven until it is dialed.
+    ///
+    /// # Errors
+    /// See [`QueryRefused`].
+    pub fn find_peer(&mut self, peer: PeerId, cx: &mut Cx<'_>) -> Result<QueryId, QueryRefused> {
+        self.find_peer_with(peer, QueryOptions::new(), cx)
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// See [`QueryRefused`].
+    pub fn find_peer_with(
+        &mut self,
+        peer: PeerId,
+        options: QueryOptions,
+        cx: &mut Cx<'_>,
+    ) -> Result<QueryId, QueryRefused> {
+        self.begin(cx, |dht, at| dht.find_peer(at, peer, options))
+    }
+
     /// Looks for a record, in the own store and at the peers closest to its key. Every valid value is told in
     /// [`GetRecordOk::FoundRecord`](super::super::GetRecordOk::FoundRecord), the best of them at the end.
     ///
@@ -174,9 +197,21 @@ impl<S: RecordStore> Kademlia<S> {
         quorum: Quorum,
         cx: &mut Cx<'_>,
     ) -> Result<QueryId, QueryRefused> {
-        self.begin(cx, |dht, at| {
-            dht.put_record(at, record, quorum, QueryOptions::new())
-        })
+        self.put_record_with(record, quorum, QueryOptions::new(), cx)
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// See [`QueryRefused`].
+    pub fn put_record_with(
+        &mut self,
+        record: Record,
+        quorum: Quorum,
+        options: QueryOptions,
+        cx: &mut Cx<'_>,
+    ) -> Result<QueryId, QueryRefused> {
+        self.begin(cx, |dht, at| dht.put_record(at, record, quorum, options))
     }
 
     /// Stores a record at these peers, not here; for instance at those that a get has found without it.

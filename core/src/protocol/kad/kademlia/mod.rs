@@ -14,16 +14,20 @@ mod outbound;
 use super::{
     config::Config,
     dht::{Dht, InboundId, Moment, Output, RpcId},
-    event::{Event, Mode},
+    event::{Event, GetClosestPeersOk, GetProvidersOk, Mode, QueryResult},
     query::QueryId,
     store::{MemoryStore, RecordStore},
 };
 use crate::{
     connection::{ConnectionId, Slot},
-    identity::PeerId,
+    identity::{Keypair, PeerId},
+    multiaddr::Multiaddr,
     multistream::ProtocolName,
     seed::Seed,
-    swarm::{AcceptError, Context, DialId, EventPermit, Input, Protocol, StreamRef, Timers},
+    swarm::{
+        AcceptError, AddressSource, Context, DialId, EventPermit, Input, Protocol, StreamRef,
+        Timers,
+    },
     time::{Instant, UnixTime, earliest},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -80,31 +84,33 @@ pub struct Kademlia<S = MemoryStore> {
 }
 
 impl Kademlia<MemoryStore> {
-    /// A node of the public DHT, with its records in memory.
-    #[must_use]
-    pub fn new(local: PeerId) -> Self {
-        Self::with_config(local, Config::default())
-    }
-
     /// With its records in memory.
     #[must_use]
-    pub fn with_config(local: PeerId, config: Config) -> Self {
-        let store = MemoryStore::new(&local, super::store::MemoryStoreConfig::default());
-        Self::with_store(local, store, config)
+    pub fn new(config: Config) -> Self {
+        Self::with_store(config, MemoryStore::default())
+    }
+}
+
+/// A node of the public DHT, with its records in memory.
+impl Default for Kademlia<MemoryStore> {
+    fn default() -> Self {
+        Self::new(Config::default())
     }
 }
 
 impl<S: RecordStore> Kademlia<S> {
-    /// With its records in this store. `local` is the peer id of the swarm's key.
+    /// With its records in this store. Its identity is that of the swarm it runs in.
     #[must_use]
-    pub fn with_store(local: PeerId, store: S, config: Config) -> Self {
+    pub fn with_store(config: Config, store: S) -> Self {
         let nowhere = Moment {
             now: Instant::ZERO,
             unix: UnixTime::EPOCH,
         };
         let seed = Seed::from_entropy([0; 32]);
+        // Until the swarm says who this is.
+        let nobody = Keypair::ed25519_from_seed(&seed).peer_id();
         Self {
-            dht: Dht::new(local, config, store, &seed, nowhere),
+            dht: Dht::new(nobody, config, store, &seed, nowhere),
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
             dials: BTreeMap::new(),
@@ -148,6 +154,7 @@ impl<S: RecordStore> Kademlia<S> {
     }
 
     fn tell(&mut self, event: Event, cx: &mut Cx<'_>) {
+        remember_addresses(&event, cx);
         let Event::OutboundQueryProgressed { id, step, .. } = &event else {
             cx.emit(event);
             return;
@@ -219,6 +226,7 @@ impl<S: RecordStore> Kademlia<S> {
         peer.connections = peer.connections.saturating_sub(1);
         if peer.connections == 0 {
             self.with_dht(cx, |dht, at| dht.handle_disconnected(at, &link.peer));
+            self.dial_for_waiting(link.peer, cx);
         }
         self.forget_if_idle(&link.peer);
     }
@@ -254,6 +262,33 @@ impl<S: RecordStore> Kademlia<S> {
             }
         }
         self.with_dht(cx, |dht, at| dht.handle_timeout(at));
+    }
+}
+
+/// Whoever reads of a peer may want to dial it: the address book learns where it is.
+fn remember_addresses(event: &Event, cx: &mut Cx<'_>) {
+    let mut learn = |peer: PeerId, addresses: &[Multiaddr]| {
+        for address in addresses {
+            cx.add_address(peer, address, AddressSource::Discovered, None);
+        }
+    };
+    match event {
+        Event::RoutingUpdated {
+            peer, addresses, ..
+        } => learn(*peer, addresses),
+        Event::OutboundQueryProgressed { result, .. } => {
+            let found = match result {
+                QueryResult::GetClosestPeers(Ok(GetClosestPeersOk { peers, .. })) => peers,
+                QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders {
+                    providers, ..
+                })) => providers,
+                _ => return,
+            };
+            found
+                .iter()
+                .for_each(|info| learn(info.peer, &info.addresses));
+        }
+        _ => {}
     }
 }
 

@@ -103,6 +103,14 @@ impl<S: RecordStore> Kademlia<S> {
         }
     }
 
+    /// What could not be asked on a connection that is gone is asked on another one.
+    pub(super) fn dial_for_waiting(&mut self, peer: PeerId, cx: &mut Cx<'_>) {
+        let waits = |known: &Peer| !known.waiting.is_empty();
+        if self.peers.get(&peer).is_some_and(waits) {
+            self.dial(peer, cx);
+        }
+    }
+
     fn dial(&mut self, peer: PeerId, cx: &mut Cx<'_>) {
         let known = self.peers.entry(peer).or_default();
         if known.connections > 0 || known.dial.is_some() {

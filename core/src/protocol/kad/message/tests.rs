@@ -483,6 +483,8 @@ fn a_peer_with_too_much_is_cut_down_but_kept() {
         let mut response = ResponseWriter::new(&mut out, 1 << 20, MessageType::FindNode, b"");
         assert!(response.closer_peer(&peer(1), &addresses, ConnectionType::Connected));
         assert!(out.len() <= MAX_PEER_BYTES + 5);
+        let theirs = oracle::Message::decode(&out[..]).unwrap();
+        assert_eq!(theirs.closer[0].addrs.len(), kept, "no more is written");
         let view = Message::decode(&out)
             .unwrap()
             .closer_peers()

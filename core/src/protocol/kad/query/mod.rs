@@ -338,6 +338,8 @@ pub(super) struct Query {
     pub(super) answered: Vec<Answered>,
     /// Of a get of providers: those found. Of an announcement: those told early.
     pub(super) told: BTreeSet<PeerId>,
+    /// The peer that is looked for: once it is known where it may be reached, the query ends.
+    pub(super) seeks: Option<PeerId>,
     /// Of an announcement: how many of those told early have been sent it.
     pub(super) told_early: usize,
     /// How many of them have not been sent it yet.
@@ -352,7 +354,13 @@ impl Query {
 
     /// What was found, with addresses.
     pub(super) fn closest(&self, known: impl Fn(&PeerId) -> Vec<Multiaddr>) -> Vec<PeerInfo> {
-        let peers = self.peers.result();
+        let mut peers = self.peers.result();
+        // Whoever is looked for need not have been asked.
+        if let Some(sought) = self.seeks.filter(|sought| self.learnt.contains_key(sought))
+            && !peers.contains(&sought)
+        {
+            peers.insert(0, sought);
+        }
         peers
             .into_iter()
             .map(|peer| {

@@ -26,7 +26,7 @@ pub struct MemoryStore {
     providers: ProviderTable,
 }
 
-/// With the default limits, and without a position: no record is nearer than another, and when it is full it refuses.
+/// With the default limits.
 impl Default for MemoryStore {
     fn default() -> Self {
         Self::with_position(None, MemoryStoreConfig::default())
@@ -34,6 +34,13 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
+    /// An empty store with these limits. Until it is told [whose](RecordStore::begin) it is, no record is nearer than another,
+    /// and when it is full it refuses.
+    #[must_use]
+    pub fn with_config(config: MemoryStoreConfig) -> Self {
+        Self::with_position(None, config)
+    }
+
     /// An empty store of the node `local`.
     #[must_use]
     pub fn new(local: &PeerId, config: MemoryStoreConfig) -> Self {
@@ -144,6 +151,12 @@ impl MemoryStore {
 }
 
 impl RecordStore for MemoryStore {
+    fn begin(&mut self, local: &PeerId) {
+        let position = Key::of_peer(local);
+        self.records.set_local(position);
+        self.providers.set_local(position);
+    }
+
     fn submit(
         &mut self,
         _: StoreRequestId,

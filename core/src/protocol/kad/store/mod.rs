@@ -54,6 +54,11 @@ pub struct StoreRequestId(pub u64);
 /// - A reply of [`StoreReply::Put`] or [`StoreReply::AddProvider`] that is `Ok` means that it is kept as safely as the store
 ///   keeps anything.
 pub trait RecordStore {
+    /// Whose records it keeps: called before anything else. A store that prefers what is near this node needs to know it.
+    fn begin(&mut self, local: &PeerId) {
+        let _ = local;
+    }
+
     /// Takes in a request. The reply, if it is known at once; otherwise it comes from [`poll_reply`](Self::poll_reply), after
     /// `waker`, if there is one, has been woken.
     fn submit(

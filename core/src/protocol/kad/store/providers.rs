@@ -320,6 +320,13 @@ impl ProviderTable {
             .collect())
     }
 
+    /// The node is at this position.
+    pub(super) fn set_local(&mut self, local: Key) {
+        self.local = Some(local);
+        let keys = core::mem::take(&mut self.by_distance).into_iter();
+        self.by_distance = keys.map(|(_, key)| (self.distance(&key), key)).collect();
+    }
+
     fn distance(&self, key: &RecordKey) -> Distance {
         self.local
             .map_or(Distance::ZERO, |local| local.distance(&key.position()))

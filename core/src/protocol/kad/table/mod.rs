@@ -92,6 +92,18 @@ pub enum Insert {
     NoAddress,
 }
 
+/// Whether there is room for a newcomer, see [`RoutingTable::has_room_for`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Room {
+    /// There is.
+    Yes,
+    /// Its bucket is full of peers that are alive, or somebody else waits for a place.
+    Full,
+    /// It is this node, or of networks of which there are enough peers.
+    No,
+}
+
 /// What became of an address that was to be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
@@ -203,6 +215,36 @@ impl RoutingTable {
             index,
             Entry::new(peer, position, addresses, status, now),
         )
+    }
+
+    /// Whether a peer with these addresses that is not known has a chance to come in now: there is room in its bucket, or
+    /// a peer in it that is not alive; and its networks are not too many there.
+    #[must_use]
+    pub fn has_room_for(
+        &self,
+        now: Instant,
+        peer: &PeerId,
+        addresses: &[Multiaddr],
+        status: Status,
+    ) -> Room {
+        let Some(index) = self.index(peer) else {
+            return Room::No;
+        };
+        let bucket = self.stored(index);
+        let entries = bucket.map_or(&[][..], |bucket| &bucket.entries);
+        let is_full = entries.len() >= self.config.bucket_size.get();
+        let full = bucket.filter(|_| is_full);
+        let leaving = full.and_then(|bucket| bucket.replaceable(now, self.config.liveness));
+        let is_taken = full.is_some_and(|bucket| bucket.pending.is_some());
+        if is_full && (leaving.is_none() || is_taken || status == Status::Disconnected) {
+            return Room::Full;
+        }
+        let of_first = addresses.iter().take(self.config.max_addresses.max(1));
+        if self.groups.allow(of_first, entries, leaving, None) {
+            Room::Yes
+        } else {
+            Room::No
+        }
     }
 
     /// Finds a place for a peer that has none.

@@ -1,9 +1,13 @@
 //! The machine among others of its kind.
 
 mod bench;
+mod dual;
+mod finding;
+mod nodes;
 mod reference;
 mod regressions;
 mod schedules;
+mod streams;
 mod village;
 
 use crate::protocol::kad::{
@@ -197,4 +201,39 @@ fn an_optimistic_announcement_is_shorter_and_lands_where_it_should() {
     let (told, right, took) = announce(true);
     assert!(told >= 195 && right >= 160, "{right} of {told}");
     assert!(took < classic_took, "{took:?} and {classic_took:?}");
+}
+
+#[test]
+fn a_newcomer_without_a_chance_is_not_asked_anything() {
+    let mut config = config();
+    config.kbucket_size = core::num::NonZeroUsize::MIN;
+    let mut village = Village::new(1, &config);
+    let own = Key::of_peer(&peer(0));
+    let far = |number: &usize| {
+        let distance = Key::of_peer(&peer(*number)).distance(&own);
+        distance.ilog2() == Some(255)
+    };
+    let mut others = (1..200).filter(far);
+    let mut connect = |village: &mut Village, lives: bool| {
+        let number = others.next().unwrap();
+        village.run(0, |dht, at| {
+            if lives {
+                dht.handle_connected(at, peer(number), None);
+            }
+            dht.handle_protocol(at, peer(number), true, &[village::address(number)]);
+        });
+    };
+    connect(&mut village, true);
+    assert_eq!(village.requests, 1, "there is room");
+    let number = (1..200).find(far).unwrap();
+    village.introduce(0, number);
+    connect(&mut village, true);
+    connect(&mut village, false);
+    assert_eq!(
+        village.requests, 1,
+        "the bucket is full of a peer that is there"
+    );
+    let told = village.events[0].iter();
+    let told = told.filter(|event| matches!(event, Event::RoutablePeer { .. }));
+    assert_eq!(told.count(), 2);
 }

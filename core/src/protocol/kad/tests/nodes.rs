@@ -39,7 +39,7 @@ fn town(modes: &[Option<Mode>]) -> Net<Town> {
         modes.len(),
         &SwarmConfig::new(SecurityConfig::InsecurePlaintext),
         |number| {
-            let mut kad = Kademlia::with_config(peer(number), config());
+            let mut kad = Kademlia::new(config());
             if let Some(mode) = modes[number] {
                 kad = kad.with_mode(mode);
             }

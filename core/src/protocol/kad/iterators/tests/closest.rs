@@ -130,7 +130,7 @@ impl Model {
         }
         let k = self.config.num_results.get();
         let few = self.known.len() < k;
-        let range = *self.known.keys().take(k).last().unwrap();
+        let range = *self.known.keys().take(k).next_back().unwrap();
         let mut progress = few;
         for peer in closer {
             let distance = distance(peer);

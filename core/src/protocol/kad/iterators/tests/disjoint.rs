@@ -212,3 +212,21 @@ fn finishing_a_path_leaves_the_others() {
     assert!(search.finish_paths([&second]));
     assert_eq!(search.next(START), Step::Finished);
 }
+
+#[test]
+fn a_path_does_not_wait_for_a_peer_that_was_silent_before() {
+    let mut search = DisjointPeers::new(count(2), config(2, 4), target(), peers(0..2));
+    let Step::Ask(first) = search.next(START) else {
+        panic!()
+    };
+    assert!(search.on_success(&first, peers(2..3), START));
+    let Step::Ask(second) = search.next(START + Duration::from_secs(5)) else {
+        panic!()
+    };
+    assert_eq!(search.path_of(&second), Some(1));
+    assert_eq!(search.next(START), Step::Ask(peer(2)));
+    let later = START + Duration::from_secs(11);
+    assert!(search.on_success(&second, peers(2..3), later));
+    assert_eq!(search.next(later), Step::Finished);
+    assert!(search.contains(&peer(2)) && !search.is_waiting_for(&peer(2)));
+}

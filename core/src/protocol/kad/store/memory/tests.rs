@@ -736,3 +736,41 @@ fn what_is_kept_does_not_hold_the_message_it_came_in() {
     .unwrap();
     assert!(message.is_unique());
 }
+
+/// Fails if what was kept before is not put in order anew.
+#[test]
+fn a_store_that_learns_late_whose_it_is_does_the_same_as_one_that_always_knew() {
+    let config = || {
+        MemoryStoreConfig::default()
+            .with_max_records(8)
+            .with_max_provided_keys(8)
+    };
+    let mut knew = store(config());
+    let mut late = MemoryStore::with_config(config());
+    let mut elsewhere = MemoryStore::new(&peer(77), config());
+    let fill = |store: &mut MemoryStore, numbers: core::ops::Range<u32>| {
+        for number in numbers {
+            let key = format!("key {number}");
+            let from = Origin::Peer(peer(number));
+            let _ = put(store, Record::new(&*key, "value"), from);
+            let _ = add_peer(store, provider(&key, number, &[]));
+        }
+    };
+    for store in [&mut knew, &mut late, &mut elsewhere] {
+        fill(store, 0..8);
+        store.begin(&peer(u32::MAX));
+        fill(store, 8..200);
+    }
+    let keys = |store: &mut MemoryStore| -> (Vec<_>, Vec<_>) {
+        let records = store.records().map(|stored| stored.record.key).collect();
+        let provided = (0..200).map(|number| format!("key {number}"));
+        let provided = provided
+            .filter(|key| !providers(store, key).is_empty())
+            .collect();
+        (records, provided)
+    };
+    let expected = keys(&mut knew);
+    assert_eq!((expected.0.len(), expected.1.len()), (8, 8));
+    assert_eq!(keys(&mut late), expected);
+    assert_eq!(keys(&mut elsewhere), expected);
+}

@@ -244,6 +244,8 @@ fn a_record_over_the_limit_is_refused_before_it_is_read() {
 
 #[test]
 fn a_record_cut_anywhere_is_refused() {
+    let nothing = judge(&with_data(b""), &owner(1).peer_id(), NOW);
+    assert_eq!(nothing, Err(Error::NotSigned));
     let record = signed(b"/ipfs/x", 1, LATER);
     for len in 0..record.len() {
         assert!(
