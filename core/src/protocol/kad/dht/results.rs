@@ -66,7 +66,6 @@ impl<S: RecordStore> Dht<S> {
                 self.conclude_announcement(at, id, query, end);
             }
         }
-        self.go_on_publishing(at);
     }
 
     fn conclude_closest(

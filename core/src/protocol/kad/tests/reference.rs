@@ -38,7 +38,7 @@
 //! | `AtomicPut` | records: `a_worse_record_takes_the_place_of_no_better_one` |
 //! | `BadProtoMessages`, `InvalidRemotePeers` | requests: `what_is_no_request_…`; peers: `who_cannot_be_dialed_…` |
 //! | `ClientMode*`, `ModeChange`, `DynamicModeSwitching`, `HandleRemotePeerProtocolChanges` | `tests/nodes.rs`; requests: `external_addresses_…`; peers: `who_becomes_a_client_…` |
-//! | `FindPeer*` | requests: `who_is_looked_for_is_told_of_first` |
+//! | `FindPeer*` | `tests/finding.rs`; requests: `who_is_looked_for_is_told_of_first` |
 //! | `RefreshBelowMinRTThreshold`, `BootStrapWhenRTIsEmpty` | lookups: `a_first_peer_…` |
 //! | `RoutingFilter`, `AddrFilter` | peers: `only_addresses_of_the_own_network_count`; requests: `…_are_told` |
 //! | `RTEvictionOnFailedQuery`, `RTAdditionOnSuccessfulQuery` | peers: `who_fails_leaves_the_table`, `who_answers_a_query_comes_into_the_table` |

@@ -382,16 +382,16 @@ impl Schedule {
         self.check();
     }
 
-    /// The host cancels nothing by itself: what it had open to that peer is over.
+    /// A connection is gone, and its requests are asked anew; or the peer is, and with it what was open to it.
     fn gone(&mut self, who: usize, disconnected: bool) {
+        if disconnected {
+            return self
+                .bench
+                .run(|dht, at| dht.handle_disconnected(at, &peer(who)));
+        }
         self.bench.asked.retain(|asked| asked.peer != peer(who));
-        self.bench.run(|dht, at| {
-            if disconnected {
-                dht.handle_disconnected(at, &peer(who));
-            } else {
-                dht.handle_unreachable(at, &peer(who));
-            }
-        });
+        self.bench
+            .run(|dht, at| dht.handle_unreachable(at, &peer(who)));
     }
 
     fn ask(&mut self, from: usize, what: u8, number: usize) {

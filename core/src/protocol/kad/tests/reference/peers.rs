@@ -187,6 +187,7 @@ fn a_lost_connection_fails_every_request_once() {
     assert_eq!(bench.asked.len(), 3);
     bench.asked.clear();
     bench.run(|dht, at| dht.handle_disconnected(at, &peer(1)));
+    bench.run(|dht, at| dht.handle_unreachable(at, &peer(1)));
     assert_eq!(bench.dht.queries().count(), 0);
     assert_eq!(bench.dht.leftovers(), [0; 3]);
     assert!(is_known(&bench, 1));
