@@ -166,23 +166,29 @@ impl<S: RecordStore> Dht<S> {
         query: &mut Query,
         closer: &mut Vec<PeerId>,
     ) {
-        let groups = self.response_groups(message);
-        for told in message.closer_peers() {
-            let room = closer.len() < self.config.max_closer_peers;
-            if told.peer == self.local {
+        let mut told = Vec::new();
+        let mut passed_over: u64 = 0;
+        for peer in message.closer_peers() {
+            if peer.peer == self.local {
                 continue;
             }
-            let addresses = room
-                .then(|| self.usable(bytes, &told))
-                .flatten()
-                .filter(|addresses| groups.allow(addresses));
-            let Some(addresses) = addresses else {
-                self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
-                continue;
-            };
-            self.remember(query, told.peer, addresses);
-            closer.push(told.peer);
+            let room = told.len() < self.config.max_closer_peers;
+            match room.then(|| self.usable(bytes, &peer)).flatten() {
+                Some(addresses) => told.push((peer.peer, addresses)),
+                None => passed_over = passed_over.saturating_add(1),
+            }
         }
+        let groups = self.response_groups(&told);
+        for (place, (peer, addresses)) in told.into_iter().enumerate() {
+            if groups.allow(place) {
+                self.remember(query, peer, addresses);
+                closer.push(peer);
+            } else {
+                passed_over = passed_over.saturating_add(1);
+            }
+        }
+        let count = &mut self.statistics.passed_over;
+        *count = count.saturating_add(passed_over);
     }
 
     /// Adds addresses to those that a query knows of a peer: what was learnt first stays.
