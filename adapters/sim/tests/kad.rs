@@ -75,7 +75,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 
 #[test]
 fn after_a_partition_lookups_find_the_closest_again() {
-    let mut config = KadConfig::nodes(200);
+    let mut config = KadConfig::nodes(80);
     config.join = Join::Lookup;
     let mut world = populated(5, config);
     world.part(|number| number % 2 == 0);
@@ -107,7 +107,7 @@ fn after_a_partition_lookups_find_the_closest_again() {
         });
     }
     world.run_for(Duration::from_secs(1_300)).unwrap();
-    let report = lookups(&mut world, 200, 60);
+    let report = lookups(&mut world, 150, 60);
     assert!(report.lookups.success() >= 0.99, "{:?}", report.lookups);
     assert!(report.lookups.recall() >= 0.97, "{:?}", report.lookups);
     world.audit().unwrap();
@@ -115,7 +115,7 @@ fn after_a_partition_lookups_find_the_closest_again() {
 
 #[test]
 fn with_churn_lookups_still_find_the_closest_and_every_query_ends() {
-    let mut config = KadConfig::nodes(300).known();
+    let mut config = KadConfig::nodes(150).known();
     config.churn = Some(KadChurn::measured());
     let mut world = populated(6, config);
     world.run_for(Duration::from_secs(1_200)).unwrap();

@@ -403,7 +403,8 @@ impl KadWorld {
         let member = self.member(number)?;
         let is_server = member.is_server();
         let addresses = if is_server {
-            vec![member.address.clone()]
+            let own = core::iter::once(&member.address);
+            own.chain(&member.others).cloned().collect()
         } else {
             Vec::new()
         };

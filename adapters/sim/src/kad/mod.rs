@@ -216,6 +216,7 @@ impl KadWorld {
             peer,
             position: Key::of_peer(&peer),
             address,
+            others: Vec::new(),
             region: crate::population::somewhere(chance),
             role,
             dht: None,
@@ -244,6 +245,13 @@ impl KadWorld {
             self.attackers.insert(member.position, number);
         }
         number
+    }
+
+    /// A node says, to those it meets from now on, that it may be reached at these addresses, too.
+    pub fn claim(&mut self, number: u32, addresses: Vec<Multiaddr>) {
+        if let Some(member) = self.member_mut(number) {
+            member.others = addresses;
+        }
     }
 
     /// Who decides what attackers answer.

@@ -73,13 +73,21 @@ pub(super) fn providers_flood(scale: &Scale) -> Experiment {
     }
 }
 
+/// A key that is near to a node: others look for it there, and it is for this node to keep it.
+fn near(lone: &Lone) -> Vec<u8> {
+    let own = Key::of_peer(lone.dht.local_peer());
+    let mut keys = (0_u32..1 << 20).map(|number| format!("wanted {number}").into_bytes());
+    let is_near = |key: &Vec<u8>| Key::of(key).distance(&own).leading_zeros() >= 13;
+    keys.find(is_near).unwrap_or_default()
+}
+
 fn provider_flood(scale: &Scale, first: bool, few_networks: bool, defended: bool) -> Row {
     let (mut lone, mut draw) = Lone::new(scale.seed, node_config(), store(defended));
     let (honest, home) = (
         member::draw_peer(&mut draw),
         member::draw_address(&mut draw),
     );
-    let key = b"wanted".to_vec();
+    let key = near(&lone);
     if first {
         lone.ask(honest, &announce(&key, &honest, &home));
     }

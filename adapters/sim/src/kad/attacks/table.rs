@@ -178,7 +178,8 @@ pub(super) fn poisoning(scale: &Scale) -> Result<Experiment, ExperimentError> {
                     member::draw_peer(&mut draw),
                     member::draw_address(&mut draw),
                 );
-                world.add_attacker(peer, address);
+                let attacker = world.add_attacker(peer, address);
+                world.claim(attacker, bad_addresses());
             }
             world.set_adversary(Poisoner {
                 draw: draw.child(),
