@@ -249,6 +249,11 @@ const fn is_global6(ip: Ipv6Addr) -> bool {
         [0x2000..=0x3fff, ..] => true,
         _ => false,
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn a_survey_tells_what_the_methods_tell() {
