@@ -1,11 +1,25 @@
-//! A DHT of many nodes in virtual time: `kad_population [nodes] [lookups] [bootstrap|lookup|known] [seconds] [churn]`.
+//! A DHT of many nodes in virtual time: `kad_population [nodes] [lookups] [bootstrap|lookup|known] [seconds] [churn]`; or an attack:
+//! `kad d1 [nodes]`.
 #![allow(clippy::std_instead_of_core)]
 
 use core::time::Duration;
-use drywire_sim::kad::{Join, KadChurn, KadConfig, KadWorld, Workload};
+use drywire_sim::kad::{
+    Join, KadChurn, KadConfig, KadWorld, Workload,
+    attacks::{Attack, Scale},
+};
 use std::{env, error::Error, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if let Some(attack) = env::args()
+        .nth(1)
+        .and_then(|word| word.parse::<Attack>().ok())
+    {
+        let nodes = env::args().nth(2).map_or(Ok(500), |word| word.parse())?;
+        let began = Instant::now();
+        println!("{}", attack.run(&Scale::default().nodes(nodes))?);
+        println!("in {:?}", began.elapsed());
+        return Ok(());
+    }
     let mut words = env::args().skip(1);
     let mut number = |default: usize| -> Result<usize, Box<dyn Error>> {
         Ok(words.next().map_or(Ok(default), |word| word.parse())?)

@@ -124,6 +124,49 @@ impl Multiaddr {
     }
 }
 
+/// Where an address leads, found in one pass.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Survey {
+    /// The IP address it starts with, without a mapping into IPv6.
+    pub(crate) ip: Option<IpAddr>,
+    /// See [`Multiaddr::is_global`].
+    pub(crate) is_global: bool,
+    /// See [`Multiaddr::is_relayed`].
+    pub(crate) is_relayed: bool,
+    /// It starts with a socket whose port is 0.
+    pub(crate) is_port_zero: bool,
+}
+
+impl Multiaddr {
+    /// What [`ip`](Self::ip), [`is_global`](Self::is_global), [`is_relayed`](Self::is_relayed) and
+    /// [`socket_addr`](Self::socket_addr) tell, for those who ask of many addresses.
+    pub(crate) fn survey(&self) -> Survey {
+        let mut components = self.iter();
+        let first = components.next();
+        let zoned = matches!(first, Some(Protocol::Ip6zone(_)));
+        let start = if zoned { components.next() } else { first };
+        let ip = start.as_ref().and_then(Protocol::ip).map(unwrapped);
+        let is_global = match ip {
+            Some(IpAddr::V4(ip)) => is_global4(ip),
+            Some(IpAddr::V6(ip)) => is_global6(ip),
+            None => self.is_global(),
+        };
+        let second = components.next();
+        let is_port_zero =
+            !zoned && ip.is_some() && matches!(second, Some(Protocol::Tcp(0) | Protocol::Udp(0)));
+        let is_circuit = |protocol: &Protocol<'_>| *protocol == Protocol::P2pCircuit;
+        let is_relayed = start.as_ref().is_some_and(is_circuit)
+            || second.as_ref().is_some_and(is_circuit)
+            || components.any(|protocol| is_circuit(&protocol));
+        Survey {
+            ip,
+            is_global,
+            is_relayed,
+            is_port_zero,
+        }
+    }
+}
+
 impl Protocol<'_> {
     const fn ip(&self) -> Option<IpAddr> {
         match self {
@@ -205,5 +248,40 @@ const fn is_global6(ip: Ipv6Addr) -> bool {
         [0x2001, 0xdb8, ..] | [0x2001, 2, 0, ..] | [0x3fff, 0..=0xfff, ..] => false,
         [0x2000..=0x3fff, ..] => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_survey_tells_what_the_methods_tell() {
+        let texts = [
+            "/ip4/46.1.2.3/tcp/4001",
+            "/ip4/46.1.2.3/tcp/0",
+            "/ip4/10.0.0.1/udp/0/quic-v1",
+            "/ip4/127.0.0.1/tcp/1/p2p-circuit",
+            "/ip4/224.0.0.1/udp/1",
+            "/ip6/::/tcp/1",
+            "/ip6/::ffff:46.1.2.3/tcp/0",
+            "/ip6/64:ff9b::a00:1/tcp/1",
+            "/ip6zone/eth0/ip6/fe80::1/tcp/0",
+            "/ip6/2a00::1/udp/443/quic-v1/webtransport",
+            "/dns4/example.com/tcp/0",
+            "/dns/drywire.net/tcp/443/wss",
+            "/memory/7",
+            "/p2p-circuit",
+        ];
+        for text in texts {
+            let address: Multiaddr = text.parse().unwrap();
+            let survey = address.survey();
+            assert_eq!(survey.ip, address.ip().map(unwrapped), "{text}");
+            assert_eq!(survey.is_global, address.is_global(), "{text}");
+            assert_eq!(survey.is_relayed, address.is_relayed(), "{text}");
+            let socket = address.socket_addr();
+            let is_port_zero = socket.is_some_and(|(_, port, _)| port == 0);
+            assert_eq!(survey.is_port_zero, is_port_zero, "{text}");
+        }
     }
 }

@@ -50,6 +50,7 @@ pub struct View<'a> {
     pub(super) now: Instant,
     pub(super) members: &'a [Member],
     pub(super) attackers: &'a Truth,
+    pub(super) servers: &'a Truth,
 }
 
 impl View<'_> {
@@ -63,6 +64,16 @@ impl View<'_> {
     #[must_use]
     pub fn colluders(&self, target: &Key, count: usize) -> Vec<(PeerId, Multiaddr)> {
         let closest = self.attackers.closest(target, count, |_| true);
+        let members = closest.into_iter().filter_map(|number| self.member(number));
+        members
+            .map(|member| (member.peer, member.address.clone()))
+            .collect()
+    }
+
+    /// The honest servers closest to a position, those that are away included.
+    #[must_use]
+    pub fn honest(&self, target: &Key, count: usize) -> Vec<(PeerId, Multiaddr)> {
+        let closest = self.servers.closest(target, count, |_| true);
         let members = closest.into_iter().filter_map(|number| self.member(number));
         members
             .map(|member| (member.peer, member.address.clone()))

@@ -37,7 +37,8 @@ pub struct KadConfig {
     pub churn: Option<KadChurn>,
     /// Whether a peer is reached only if one of the addresses that the asking node knows is the true one. Costs time. No.
     pub check_addresses: bool,
-    /// Each so many steps the node that took it is [audited](drywire::protocol::kad::Dht::audit); 0 is never. 16.
+    /// A node is [audited](drywire::protocol::kad::Dht::audit) each time so many calls of nodes have been made; 0 is never.
+    /// 64.
     pub audit_every: u64,
 }
 
@@ -55,7 +56,7 @@ impl Default for KadConfig {
             idle_timeout: Duration::from_secs(30),
             churn: None,
             check_addresses: false,
-            audit_every: 16,
+            audit_every: 64,
         }
     }
 }

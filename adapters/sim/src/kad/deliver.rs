@@ -124,7 +124,8 @@ impl KadWorld {
             }
         }
         let every = self.config.audit_every;
-        if every > 0 && self.traffic.steps % every == 0 {
+        self.settled += 1;
+        if every > 0 && self.settled.is_multiple_of(every) {
             self.audit_one(number);
         }
         self.plan_wake(number);
@@ -286,6 +287,7 @@ impl KadWorld {
             now: self.now,
             members: &self.members,
             attackers: &self.attackers,
+            servers: &self.servers,
         };
         let asked = Asked {
             attacker,
@@ -401,7 +403,8 @@ impl KadWorld {
         let member = self.member(number)?;
         let is_server = member.is_server();
         let addresses = if is_server {
-            vec![member.address.clone()]
+            let own = core::iter::once(&member.address);
+            own.chain(&member.others).cloned().collect()
         } else {
             Vec::new()
         };

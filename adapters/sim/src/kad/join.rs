@@ -149,7 +149,17 @@ impl KadWorld {
         }
         for number in 0..self.len() {
             let known = self.long_known(number, &mut chance);
+            let peers: Vec<_> = known.iter().filter_map(|other| self.peer(*other)).collect();
             self.introduce(number, known);
+            let at = self.moment();
+            if let Some(dht) = self
+                .member_mut(number)
+                .and_then(|member| member.dht.as_mut())
+            {
+                for peer in &peers {
+                    dht.handle_answer(at, peer);
+                }
+            }
         }
     }
 

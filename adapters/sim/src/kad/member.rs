@@ -28,6 +28,8 @@ pub(super) struct Member {
     pub(super) peer: PeerId,
     pub(super) position: Key,
     pub(super) address: Multiaddr,
+    /// Where it says that it may be reached, too.
+    pub(super) others: Vec<Multiaddr>,
     pub(super) region: Region,
     pub(super) role: Role,
     /// `None` while it is away, and of attackers.

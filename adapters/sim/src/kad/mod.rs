@@ -18,12 +18,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`Workload`] has nodes look things up and gathers a [`Report`].
+//! [`Workload`] has nodes look things up and gathers a [`Report`]; [`attacks`] are experiments with nodes that lie.
 //!
 //! What is checked while it runs, of every node: I36 to I39, by [`Dht::audit`](drywire::protocol::kad::Dht::audit) and by
 //! looking at each message and each result.
 
 mod adversary;
+pub mod attacks;
 mod config;
 mod deliver;
 mod join;
@@ -145,6 +146,7 @@ pub struct KadWorld {
     links: HashMap<(u32, u32), Instant>,
     answering: HashMap<u64, Asker>,
     answered: u64,
+    settled: u64,
     servers: Truth,
     attackers: Truth,
     adversary: Option<Box<dyn Adversary>>,
@@ -174,6 +176,7 @@ impl KadWorld {
             links: HashMap::new(),
             answering: HashMap::new(),
             answered: 0,
+            settled: 0,
             servers: Truth::default(),
             attackers: Truth::default(),
             adversary: None,
@@ -213,6 +216,7 @@ impl KadWorld {
             peer,
             position: Key::of_peer(&peer),
             address,
+            others: Vec::new(),
             region: crate::population::somewhere(chance),
             role,
             dht: None,
@@ -241,6 +245,13 @@ impl KadWorld {
             self.attackers.insert(member.position, number);
         }
         number
+    }
+
+    /// A node says, to those it meets from now on, that it may be reached at these addresses, too.
+    pub fn claim(&mut self, number: u32, addresses: Vec<Multiaddr>) {
+        if let Some(member) = self.member_mut(number) {
+            member.others = addresses;
+        }
     }
 
     /// Who decides what attackers answer.

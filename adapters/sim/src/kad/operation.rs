@@ -120,7 +120,6 @@ pub(super) struct Watch {
     depths: HashMap<PeerId, u32>,
     asked: BTreeSet<RpcId>,
     asked_peers: BTreeSet<PeerId>,
-    in_flight: usize,
     value: Option<Bytes>,
     peers: Vec<PeerId>,
 }
@@ -136,7 +135,6 @@ impl Watch {
             depths: HashMap::new(),
             asked: BTreeSet::new(),
             asked_peers: BTreeSet::new(),
-            in_flight: 0,
             value: None,
             peers: Vec::new(),
         }
@@ -149,15 +147,12 @@ impl Watch {
         }
         self.asked.insert(rpc);
         self.depths.entry(peer).or_insert(1);
-        self.in_flight += 1;
         (!self.asked_peers.insert(peer)).then(|| format!("{} asks {peer} twice", self.id))
     }
 
     /// Whether a response is one to this operation.
     pub(super) fn is_answered_by(&mut self, rpc: RpcId) -> bool {
-        let is = self.asked.remove(&rpc);
-        self.in_flight -= usize::from(is);
-        is
+        self.asked.remove(&rpc)
     }
 
     /// A peer told of others.
@@ -174,11 +169,6 @@ impl Watch {
 
     pub(super) fn has_asked(&self, peer: &PeerId) -> bool {
         self.asked_peers.contains(peer)
-    }
-
-    /// Requests that wait for an answer.
-    pub(super) const fn in_flight(&self) -> usize {
-        self.in_flight
     }
 
     /// A result that may not be the last.

@@ -278,19 +278,15 @@ impl AddressScope {
     /// Whether an address is within it.
     #[must_use]
     pub fn allows(self, address: &Multiaddr) -> bool {
-        if address.is_multicast() || address.is_unspecified() {
-            return false;
-        }
-        let port_zero = address.socket_addr().is_some_and(|(_, port, _)| port == 0);
-        if port_zero {
+        let survey = address.survey();
+        let unusable = |ip: core::net::IpAddr| ip.is_multicast() || ip.is_unspecified();
+        if survey.ip.is_some_and(unusable) || survey.is_port_zero {
             return false;
         }
         match self {
             Self::Any => true,
-            Self::Public => !address.is_relayed() && address.is_global(),
-            Self::Private => {
-                !address.is_relayed() && (address.is_private() || address.is_loopback())
-            }
+            Self::Public => !survey.is_relayed && survey.is_global,
+            Self::Private => !survey.is_relayed && (address.is_private() || address.is_loopback()),
         }
     }
 }

@@ -159,6 +159,11 @@ impl<S: RecordStore> Dht<S> {
         }
     }
 
+    /// A peer answered something outside of this protocol, or long ago: it counts as if it had answered a request now.
+    pub fn handle_answer(&mut self, at: Moment, peer: &PeerId) {
+        self.answers(at, peer);
+    }
+
     /// A peer answered something: it is alive, and a server.
     pub(super) fn answers(&mut self, at: Moment, peer: &PeerId) {
         self.table.succeeded(peer, at.now);

@@ -177,7 +177,9 @@ impl<S: RecordStore> Dht<S> {
         query: &mut Query,
         closer: &mut Vec<PeerId>,
     ) {
-        let groups = self.response_groups(message);
+        if self.config.max_response_peers_per_group.is_some() {
+            return self.collect_closer_by_network(bytes, message, query, closer);
+        }
         let mut addresses = core::mem::take(&mut self.addresses);
         for told in message.closer_peers() {
             let room = closer.len() < self.config.max_closer_peers;
@@ -185,8 +187,7 @@ impl<S: RecordStore> Dht<S> {
                 continue;
             }
             addresses.clear();
-            let usable = room && self.collect_usable(bytes, &told, &mut addresses);
-            if !usable || !groups.allow(&addresses) {
+            if !(room && self.collect_usable(bytes, &told, &mut addresses)) {
                 self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
                 continue;
             }
@@ -196,6 +197,40 @@ impl<S: RecordStore> Dht<S> {
         }
         addresses.clear();
         self.addresses = addresses;
+    }
+
+    /// The same, without the peers of networks of which there are too many.
+    fn collect_closer_by_network(
+        &mut self,
+        bytes: &Bytes,
+        message: &Message<'_>,
+        query: &mut Query,
+        closer: &mut Vec<PeerId>,
+    ) {
+        let mut told = Vec::new();
+        let mut passed_over: u64 = 0;
+        for peer in message.closer_peers() {
+            if peer.peer == self.local {
+                continue;
+            }
+            let room = told.len() < self.config.max_closer_peers;
+            match room.then(|| self.usable(bytes, &peer)).flatten() {
+                Some(addresses) => told.push((peer.peer, addresses)),
+                None => passed_over = passed_over.saturating_add(1),
+            }
+        }
+        let groups = self.response_groups(&told);
+        for (place, (peer, mut addresses)) in told.into_iter().enumerate() {
+            if groups.allow(place) {
+                query.ends_early |= query.seeks == Some(peer) && !addresses.is_empty();
+                self.remember(query, peer, &mut addresses);
+                closer.push(peer);
+            } else {
+                passed_over = passed_over.saturating_add(1);
+            }
+        }
+        let count = &mut self.statistics.passed_over;
+        *count = count.saturating_add(passed_over);
     }
 
     /// Adds addresses to those that a query knows of a peer: what was learnt first stays.

@@ -12,12 +12,13 @@ use crate::{
         message::{ConnectionType, Message, MessageType, ResponseWriter},
         record::{ProviderRecord, Record},
         store::{Origin, RecordStore, StoreRequest},
-        table::Status,
+        table::{Group, Status},
     },
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 use bytes::Bytes;
 use core::time::Duration;
+use smallvec::SmallVec;
 
 /// What a request of a peer comes with.
 #[derive(Clone, Copy, Debug)]
@@ -367,8 +368,8 @@ impl<S: RecordStore> Dht<S> {
         });
     }
 
-    /// Which networks a response has too many peers of.
-    pub(super) fn response_groups(&self, message: &Message<'_>) -> ResponseGroups {
+    /// Which networks a response has too many peers of, of those that it tells of and how they may be reached.
+    pub(super) fn response_groups(&self, told: &[(PeerId, Vec<Multiaddr>)]) -> ResponseGroups {
         let mut groups = ResponseGroups::default();
         let (Some(max), limits) = (
             self.config.max_response_peers_per_group,
@@ -376,19 +377,14 @@ impl<S: RecordStore> Dht<S> {
         ) else {
             return groups;
         };
-        groups.max = Some((max, limits));
-        for told in message.closer_peers().take(self.config.max_closer_peers) {
-            let mut of_peer: Vec<_> = told
-                .addresses()
-                .filter_map(|address| Multiaddr::from_bytes(address).ok())
-                .filter_map(|address| limits.group(&address))
-                .collect();
-            of_peer.sort_unstable();
-            of_peer.dedup();
-            for group in of_peer {
-                let count: &mut usize = groups.counts.entry(group).or_default();
+        groups.max = max;
+        for (_, addresses) in told {
+            let of_peer = limits.groups(addresses);
+            for group in &of_peer {
+                let count: &mut usize = groups.counts.entry(*group).or_default();
                 *count = count.saturating_add(1);
             }
+            groups.of_peers.push(of_peer);
         }
         groups
     }
@@ -402,17 +398,19 @@ fn unshared(address: &Multiaddr) -> Multiaddr {
 /// How many peers of each network a response tells of.
 #[derive(Debug, Default)]
 pub(super) struct ResponseGroups {
-    max: Option<(usize, crate::protocol::kad::table::DiversityLimits)>,
-    counts: BTreeMap<crate::protocol::kad::table::Group, usize>,
+    max: usize,
+    counts: BTreeMap<Group, usize>,
+    of_peers: Vec<SmallVec<[Group; 4]>>,
 }
 
 impl ResponseGroups {
-    /// Whether a peer with these addresses is in no network of which there are too many.
-    pub(super) fn allow(&self, addresses: &[Multiaddr]) -> bool {
-        let Some((max, limits)) = &self.max else {
-            return true;
-        };
-        let mut groups = addresses.iter().filter_map(|address| limits.group(address));
-        groups.all(|group| self.counts.get(&group).is_none_or(|count| count <= max))
+    /// Whether a peer, by its place in the response, is in no network of which there are too many.
+    pub(super) fn allow(&self, place: usize) -> bool {
+        let groups = self.of_peers.get(place).map_or(&[][..], |groups| groups);
+        groups.iter().all(|group| {
+            self.counts
+                .get(group)
+                .is_none_or(|count| *count <= self.max)
+        })
     }
 }

@@ -55,10 +55,11 @@ pub(in super::super) enum Group {
 impl DiversityLimits {
     /// Which group an address is in.
     pub(in super::super) fn group(&self, address: &Multiaddr) -> Option<Group> {
-        if !address.is_global() || address.is_relayed() {
+        let survey = address.survey();
+        if !survey.is_global || survey.is_relayed {
             return None;
         }
-        Some(match address.ip()?.to_canonical() {
+        Some(match survey.ip?.to_canonical() {
             IpAddr::V4(ip) => {
                 let [first, ..] = ip.octets();
                 let class_a = self.whole_class_a && CLASS_A.contains(&first);
@@ -74,7 +75,7 @@ impl DiversityLimits {
     }
 
     /// The groups of these addresses, each once.
-    fn groups<'a>(
+    pub(in super::super) fn groups<'a>(
         &self,
         addresses: impl IntoIterator<Item = &'a Multiaddr>,
     ) -> SmallVec<[Group; 4]> {
