@@ -47,7 +47,7 @@ fn failed(what: impl std::fmt::Debug) -> io::Error {
 
 fn swarm() -> io::Result<Swarm<Behaviour>> {
     let keypair = identity::Keypair::generate_ed25519();
-    let built = SwarmBuilder::with_existing_identity(keypair)
+    let Ok(built) = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_other_transport(|keypair| {
             MemoryTransport::default()
@@ -55,10 +55,7 @@ fn swarm() -> io::Result<Swarm<Behaviour>> {
                 .authenticate(plaintext::Config::new(keypair))
                 .multiplex(yamux::Config::default())
         });
-    let Ok(built) = built else {
-        return Err(failed("no transport"));
-    };
-    let built = built.with_behaviour(|keypair| {
+    let Ok(built) = built.with_behaviour(|keypair| {
         let local = keypair.public().to_peer_id();
         let config = kad::Config::new(StreamProtocol::new(NAME));
         let mut kad = kad::Behaviour::with_config(local, MemoryStore::new(local), config);
@@ -69,9 +66,6 @@ fn swarm() -> io::Result<Swarm<Behaviour>> {
             kad,
         }
     });
-    let Ok(built) = built else {
-        return Err(failed("no behaviour"));
-    };
     let swarm = built.with_swarm_config(|config| config.with_idle_connection_timeout(IDLE));
     Ok(swarm.build())
 }
@@ -185,14 +179,16 @@ impl Network for Town {
         }
         self.runtime.block_on(async {
             let all = futures::future::join_all(answers);
-            let all = tokio::time::timeout(PATIENCE, all).await.map_err(failed)?;
+            let all = tokio::time::timeout(PATIENCE, all).await;
+            let all = all.map_err(failed)?;
             let all: Result<Vec<_>, _> = all.into_iter().collect();
             all.map(drop).map_err(failed)
         })
     }
 
     fn run_for(&mut self, time: Duration) {
-        self.runtime.block_on(tokio::time::sleep(time));
+        // A timer needs the runtime from its making on.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     fn closest(&mut self, node: usize, key: &[u8]) -> io::Result<(Vec<Name>, u32)> {

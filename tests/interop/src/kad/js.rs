@@ -156,6 +156,8 @@ impl KadNode for JsKad {
             .current_dir(directory())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // Node makes what it is given non-blocking, for everybody who has it.
+            .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
