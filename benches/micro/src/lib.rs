@@ -1,6 +1,7 @@
 //! Two connections, or two nodes, that pass bytes by hand: no socket, no task, no virtual network between what is measured.
 
 pub mod hosts;
+pub mod kad;
 
 use bytes::Bytes;
 use drywire::{

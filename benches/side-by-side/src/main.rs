@@ -9,6 +9,7 @@ use work::Work;
 use worker::Setup;
 
 mod calls;
+mod kad;
 mod meter;
 mod report;
 mod requests;
@@ -23,6 +24,7 @@ Compares libp2p implementations over loopback TCP with Noise and yamux. A client
 processor and on current-thread runtimes, do the same work for each implementation in turn. Figures are processor time
 (user and system) of both processes, or memory of the server.
 
+side-by-side kad ..         nodes of a DHT in one process; `kad --help` tells more
 side-by-side [WORK..]       all work otherwise
     --subjects A,B,..       who is compared, libp2p,drywire otherwise; the first is what the others are compared with.
                             CLIENT:SERVER mixes two; tcp is no libp2p at all, the floor under the echoes
@@ -53,6 +55,21 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error.to_string()),
         };
+    }
+    match words.first().map(String::as_str) {
+        Some("kad") => {
+            return match kad::main(&words[1..]) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(2, &error),
+            };
+        }
+        Some("kad-worker") => {
+            return match kad::worker(&words[1..]) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(1, &error.to_string()),
+            };
+        }
+        _ => {}
     }
     if words.iter().any(|word| word == "--list") {
         return list();

@@ -48,6 +48,16 @@ impl Meter {
     }
 }
 
+/// Processor time of this process since its start.
+pub(crate) fn own_time() -> io::Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?.into())
+}
+
+/// Resident bytes of this process.
+pub(crate) fn own_resident() -> io::Result<u64> {
+    resident(Pid::this())
+}
+
 /// The exact count: `statm` and `status` show one that lags by up to 64 pages and more per processor.
 fn resident(process: Pid) -> io::Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;

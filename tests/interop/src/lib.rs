@@ -8,6 +8,7 @@
 
 pub mod drywire_bytes;
 pub mod drywire_peer;
+pub mod kad;
 pub mod peer;
 pub mod programs;
 pub mod requests;

@@ -6,7 +6,10 @@
 
 use bytes::Bytes;
 use drywire::{connection::StreamId, crypto::Provider};
-use drywire_micro_benches::{Ends, Nodes};
+use drywire_micro_benches::{
+    Ends, Nodes,
+    kad::{Server, find_node, read},
+};
 use std::{env, hint::black_box, process::Command};
 
 struct Operation {
@@ -74,6 +77,22 @@ const OPERATIONS: &[Operation] = &[
     },
 ];
 
+/// What needs no connection.
+const MACHINES: &[(&str, fn(u64))] = &[
+    ("kad/answer-find-node-with-20-of-200-peers", |count| {
+        let (mut server, request) = (Server::knowing(200), find_node());
+        (0..count).for_each(|_| drop(black_box(server.answer(&request))));
+    }),
+    ("kad/read-answer-with-20-peers", |count| {
+        let answer = Server::knowing(200).answer(&find_node());
+        let answer = answer.expect("answered");
+        (0..count).for_each(|_| assert_eq!(read(black_box(&answer)), (20, 40)));
+    }),
+];
+
+/// How often these are done in the shorter run.
+const TIMES: u64 = 1000;
+
 type Security = (&'static str, fn() -> Nodes);
 
 const SECURITIES: [Security; 2] = [
@@ -131,11 +150,15 @@ fn main() {
         [] => report(""),
         [word] => report(word),
         [name, count] => {
+            let count = count.parse().expect("a count");
+            if let Some((_, run)) = MACHINES.iter().find(|(machine, _)| machine == name) {
+                return run(count);
+            }
             for (security, nodes) in SECURITIES {
                 let same =
                     |operation: &&Operation| format!("{security}{}", operation.name) == *name;
                 if let Some(operation) = OPERATIONS.iter().find(same) {
-                    return (operation.run)(nodes(), count.parse().expect("a count"));
+                    return (operation.run)(nodes(), count);
                 }
             }
             panic!("no such operation: {name}");
@@ -149,12 +172,19 @@ fn report(word: &str) {
         for operation in OPERATIONS {
             let name = format!("{security}{}", operation.name);
             if name.contains(word) {
-                let few = instructions(&name, operation.count);
-                let many = instructions(&name, 3 * operation.count);
-                println!("{name:<40} {:>12}", (many - few) / (2 * operation.count));
+                tell(&name, operation.count);
             }
         }
     }
+    for (name, _) in MACHINES.iter().filter(|(name, _)| name.contains(word)) {
+        tell(name, TIMES);
+    }
+}
+
+fn tell(name: &str, count: u64) {
+    let few = instructions(name, count);
+    let many = instructions(name, 3 * count);
+    println!("{name:<42} {:>12}", (many - few) / (2 * count));
 }
 
 /// Instructions of a whole run, as callgrind counts them.

@@ -497,7 +497,8 @@ impl<S: RecordStore> Dht<S> {
         }
     }
 
-    /// Where a peer may be reached, as far as the routing table and the queries know.
+    /// Where a peer may be reached, as far as the routing table and the queries know. Each address is in memory of its own:
+    /// whoever is dialed keeps it as long as the connection.
     #[must_use]
     pub fn addresses_of(&self, peer: &PeerId) -> Vec<Multiaddr> {
         let mut all: Vec<Multiaddr> = Vec::new();
@@ -510,7 +511,7 @@ impl<S: RecordStore> Dht<S> {
         let others = learnt.chain(candidate.map(|candidate| &candidate.addresses));
         for address in table.into_iter().flatten().chain(others.flatten()) {
             if all.len() < self.config.max_addresses && !all.contains(address) {
-                all.push(address.clone());
+                all.push(responding::unshared(address));
             }
         }
         all

@@ -391,7 +391,7 @@ impl<S: RecordStore> Dht<S> {
 }
 
 /// A copy that keeps no message alive.
-fn unshared(address: &Multiaddr) -> Multiaddr {
+pub(super) fn unshared(address: &Multiaddr) -> Multiaddr {
     Multiaddr::from_bytes(address.as_bytes()).unwrap_or_else(|_| address.clone())
 }
 

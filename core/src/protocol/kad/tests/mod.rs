@@ -237,3 +237,40 @@ fn a_newcomer_without_a_chance_is_not_asked_anything() {
     let told = told.filter(|event| matches!(event, Event::RoutablePeer { .. }));
     assert_eq!(told.count(), 2);
 }
+
+/// A connection keeps the address it was dialed at, and that must not keep the message that told it.
+#[test]
+fn an_address_to_dial_is_in_memory_of_its_own() {
+    use crate::{
+        protocol::kad::{
+            Dht, MemoryStore, MemoryStoreConfig,
+            dht::{Moment, Output},
+            message::{ConnectionType, MessageType, ResponseWriter},
+        },
+        seed::Seed,
+        time::{Instant, UnixTime},
+    };
+    let at = Moment {
+        now: Instant::from_nanos(1),
+        unix: UnixTime::EPOCH,
+    };
+    let store = MemoryStore::new(&peer(0), MemoryStoreConfig::default());
+    let mut dht = Dht::new(peer(0), config(), store, &Seed::for_tests(1), at);
+    let address = "/ip4/192.0.2.1/tcp/4001".parse().unwrap();
+    let _ = dht.add_address(at, peer(1), &address);
+    dht.get_closest_peers(at, b"key", QueryOptions::new())
+        .unwrap();
+    let asked = core::iter::from_fn(|| dht.poll_output()).find_map(|output| match output {
+        Output::Request { rpc, .. } => Some(rpc),
+        _ => None,
+    });
+    let mut response = Vec::new();
+    let mut writer = ResponseWriter::new(&mut response, 1000, MessageType::FindNode, b"key");
+    assert!(writer.closer_peer(&peer(2), [&address], ConnectionType::Connected));
+    let response = bytes::Bytes::from(response);
+    dht.handle_response(at, asked.unwrap(), Ok(response.clone()));
+    let told = dht.addresses_of(&peer(2));
+    assert_eq!(told, [address]);
+    let message = response.as_ptr_range();
+    assert!(!message.contains(&told[0].as_bytes().as_ptr()));
+}
