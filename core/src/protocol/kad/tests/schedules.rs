@@ -21,7 +21,7 @@ use core::{num::NonZeroUsize, task::Waker, time::Duration};
 use proptest::{collection::vec, prelude::*};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    format,
+    format, vec,
     vec::Vec,
 };
 
