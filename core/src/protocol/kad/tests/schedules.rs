@@ -295,6 +295,22 @@ impl Schedule {
             .run(|dht, at| dht.handle_response(at, asked.rpc, Ok(answer)));
     }
 
+    fn fail(&mut self, which: usize, how: u8) {
+        if self.bench.asked.is_empty() {
+            return;
+        }
+        let asked = self.bench.asked.remove(which % self.bench.asked.len());
+        let failure = match how {
+            0 => RpcFailure::Unreachable,
+            1 => RpcFailure::Unsupported,
+            2 => RpcFailure::Interrupted,
+            3 => RpcFailure::TooLarge,
+            _ => RpcFailure::Busy,
+        };
+        self.bench
+            .run(|dht, at| dht.handle_response(at, asked.rpc, Err(failure)));
+    }
+
     fn step(&mut self, step: Step) {
         match step {
             Step::Begin {
@@ -324,20 +340,7 @@ impl Schedule {
                         .run(|dht, at| dht.handle_response(at, asked.rpc, Ok(bytes.into())));
                 }
             }
-            Step::Fail { which, how } => {
-                if !self.bench.asked.is_empty() {
-                    let asked = self.bench.asked.remove(which % self.bench.asked.len());
-                    let failure = match how {
-                        0 => RpcFailure::Unreachable,
-                        1 => RpcFailure::Unsupported,
-                        2 => RpcFailure::Interrupted,
-                        3 => RpcFailure::TooLarge,
-                        _ => RpcFailure::Busy,
-                    };
-                    self.bench
-                        .run(|dht, at| dht.handle_response(at, asked.rpc, Err(failure)));
-                }
-            }
+            Step::Fail { which, how } => self.fail(which, how),
             Step::Late { which } => {
                 let open: BTreeSet<_> = self.bench.asked.iter().map(|asked| asked.rpc).collect();
                 let over: Vec<_> = self
