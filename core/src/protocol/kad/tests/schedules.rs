@@ -295,6 +295,22 @@ impl Schedule {
             .run(|dht, at| dht.handle_response(at, asked.rpc, Ok(answer)));
     }
 
+    fn fail(&mut self, which: usize, how: u8) {
+        if self.bench.asked.is_empty() {
+            return;
+        }
+        let asked = self.bench.asked.remove(which % self.bench.asked.len());
+        let failure = match how {
+            0 => RpcFailure::Unreachable,
+            1 => RpcFailure::Unsupported,
+            2 => RpcFailure::Interrupted,
+            3 => RpcFailure::TooLarge,
+            _ => RpcFailure::Busy,
+        };
+        self.bench
+            .run(|dht, at| dht.handle_response(at, asked.rpc, Err(failure)));
+    }
+
     fn step(&mut self, step: Step) {
         match step {
             Step::Begin {
@@ -324,20 +340,7 @@ impl Schedule {
                         .run(|dht, at| dht.handle_response(at, asked.rpc, Ok(bytes.into())));
                 }
             }
-            Step::Fail { which, how } => {
-                if !self.bench.asked.is_empty() {
-                    let asked = self.bench.asked.remove(which % self.bench.asked.len());
-                    let failure = match how {
-                        0 => RpcFailure::Unreachable,
-                        1 => RpcFailure::Unsupported,
-                        2 => RpcFailure::Interrupted,
-                        3 => RpcFailure::TooLarge,
-                        _ => RpcFailure::Busy,
-                    };
-                    self.bench
-                        .run(|dht, at| dht.handle_response(at, asked.rpc, Err(failure)));
-                }
-            }
+            Step::Fail { which, how } => self.fail(which, how),
             Step::Late { which } => {
                 let open: BTreeSet<_> = self.bench.asked.iter().map(|asked| asked.rpc).collect();
                 let over: Vec<_> = self
@@ -625,4 +628,56 @@ fn an_own_record_may_come_late() {
     bench.dht.store_mut().release(0);
     bench.pass(SECOND);
     assert_eq!(bench.results(query).len(), 1);
+}
+
+/// There was room when the store was asked what to publish, and there is none when it replies.
+#[test]
+fn what_has_no_room_when_the_store_replies_is_published_later() {
+    let mut config = quiet();
+    config.publication_interval = Some(3600 * SECOND);
+    config.provider_publication_interval = Some(3600 * SECOND);
+    config.max_queries = 3;
+    let mut bench = Bench::with_store(config, SlowStore::new());
+    bench.know([1]);
+    bench.dht.store_mut().slow = false;
+    let options = QueryOptions::new();
+    for number in 0..3 {
+        let record = Record::new(key(number), "value");
+        bench
+            .run(|dht, at| dht.put_record(at, record, Quorum::One, options))
+            .unwrap();
+        bench.serve(|_| None);
+        bench
+            .run(|dht, at| dht.start_providing(at, key(number)))
+            .unwrap();
+        bench.serve(|_| None);
+    }
+    bench.know([1]);
+    bench.dht.store_mut().slow = true;
+    bench.pass(3600 * SECOND);
+    assert!(bench.dht.store().held() > 0);
+    for number in 0..3 {
+        bench
+            .run(|dht, at| dht.get_closest_peers(at, key(number).as_bytes(), options))
+            .unwrap();
+    }
+    bench.events.clear();
+    for _ in 0..50 {
+        bench.dht.store_mut().release(0);
+        bench.pass(Duration::ZERO);
+        bench.serve(|_| None);
+        bench.know([1]);
+    }
+    let told = |record: bool| {
+        let told = bench.events.iter().filter(|event| match event {
+            Event::OutboundQueryProgressed { result, .. } => match result {
+                QueryResult::RepublishRecord(_) => record,
+                QueryResult::RepublishProvider(_) => !record,
+                _ => false,
+            },
+            _ => false,
+        });
+        told.count()
+    };
+    assert_eq!((told(true), told(false)), (3, 3));
 }

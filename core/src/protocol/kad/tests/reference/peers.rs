@@ -332,7 +332,7 @@ fn silent_peers_are_asked_and_leave_if_they_are_gone() {
     config.liveness_interval = Some(600 * SECOND);
     let mut bench = Bench::new(config);
     bench.know(1..41);
-    let alive = |number: usize| number % 2 == 0;
+    let alive = |number: usize| number.is_multiple_of(2);
     let mut most = 0;
     for _ in 0..200 {
         bench.pass(15 * SECOND);
