@@ -36,7 +36,7 @@ async fn a_record_and_a_provider_are_found() {
             "found: hello",
             "no farewell at any of 5 peers",
             "the right provider: true",
-            "given up: true, left: 0",
+            "goes on after it was dropped: false",
         ]
     );
 }
