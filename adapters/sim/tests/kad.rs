@@ -22,7 +22,7 @@ fn populated(seed: u64, config: KadConfig) -> KadWorld {
 
 fn lookups(world: &mut KadWorld, count: usize, seconds: u64) -> Report {
     let workload = Workload::new(count).over(Duration::from_secs(seconds));
-    workload.run(world, |_, _| {}).unwrap()
+    workload.run(world, |_, _| true).unwrap()
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn of_a_thousand_nodes_lookups_find_the_closest_and_everything_stored_is_found()
     let report = Workload::new(300)
         .records(30)
         .provided(30)
-        .run(&mut world, |_, _| {})
+        .run(&mut world, |_, _| true)
         .unwrap();
     world.audit().unwrap();
     assert_eq!(report.lookups.ended, 300);
@@ -60,7 +60,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
         let mut world = populated(seed, config);
         let report = Workload::new(40)
             .records(5)
-            .run(&mut world, |_, _| {})
+            .run(&mut world, |_, _| true)
             .unwrap();
         assert!(report.traffic.requests > 1_000);
         (report.hash, report.svg("a run"))
