@@ -200,3 +200,13 @@ fn a_record_is_found_until_it_expires() {
     }
     assert_eq!(find(50), None);
 }
+
+#[test]
+fn whole_nodes_find_each_other_on_real_connections() {
+    let plan = drywire_sim::kad::full_stack::FullStack::new(25).lookups(10);
+    let run = || drywire_sim::kad::full_stack::run(&plan, |_| {}).unwrap();
+    let figures = run();
+    assert_eq!((figures.bootstrapped, figures.ended), (24, 10));
+    assert_eq!((figures.found, figures.wanted), (200, 200), "{figures}");
+    assert_eq!(run().hash, figures.hash);
+}
