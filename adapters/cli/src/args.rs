@@ -7,6 +7,7 @@ use drywire::{
     multistream::ProtocolName,
     protocol::kad::{Mode, RecordKey},
 };
+use drywire_sim::kad::attacks::{Attack, NoSuchAttack};
 use std::{
     num::{IntErrorKind, NonZeroUsize, ParseIntError},
     path::PathBuf,
@@ -331,6 +332,44 @@ pub(crate) struct SimOptions {
     /// Show the last so many lines of what nodes did, on stderr; slower
     #[arg(long, value_name = "LINES", default_value = "0", allow_negative_numbers = true, value_parser = count)]
     pub(crate) trace: usize,
+    /// A DHT instead, at the level of messages: thousands of Kademlia nodes that look things up; --timeline draws how that
+    /// went
+    #[arg(long)]
+    pub(crate) kad: bool,
+    /// With --kad: how many lookups, evenly over the time
+    #[arg(long, value_name = "N", default_value = "1000", requires = "kad", allow_negative_numbers = true, value_parser = count)]
+    pub(crate) lookups: usize,
+    /// With --kad: how nodes come to know each other [default: bootstrap, and known for more than 1000 nodes]
+    #[arg(long, value_enum, requires = "kad")]
+    pub(crate) join: Option<JoinKind>,
+    /// With --kad: an attack, with its defence and without: d1 to d10, or all; --nodes and --lookups are its size
+    #[arg(long, value_name = "NAME", requires = "kad", value_parser = attacks)]
+    pub(crate) attack: Option<Attacks>,
+    /// With --attack: how many ids or messages a flood has
+    #[arg(long, value_name = "N", default_value = "10000", requires = "attack", allow_negative_numbers = true, value_parser = count)]
+    pub(crate) flood: usize,
+}
+
+/// How nodes of a DHT come to know each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JoinKind {
+    /// Each bootstraps: a lookup of itself, and one for each bucket
+    Bootstrap,
+    /// Each looks itself up, and no more
+    Lookup,
+    /// All have known each other for long
+    Known,
+}
+
+/// Which attacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attacks(pub(crate) Vec<Attack>);
+
+fn attacks(text: &str) -> Result<Attacks, NoSuchAttack> {
+    if text.eq_ignore_ascii_case("all") {
+        return Ok(Attacks(Attack::ALL.to_vec()));
+    }
+    text.parse().map(|attack| Attacks(vec![attack]))
 }
 
 #[derive(Debug, Args)]

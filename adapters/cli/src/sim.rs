@@ -1,5 +1,6 @@
 //! `drywire sim`: a whole network in virtual time.
 
+mod kad;
 mod summary;
 
 use crate::{
@@ -31,6 +32,9 @@ const CONNECTIONS: usize = 8;
 
 /// `drywire sim`
 pub(crate) async fn run(options: SimOptions, output: &Output) -> Result<(), Failure> {
+    if options.kad {
+        return kad::run(options, output).await;
+    }
     let plan = Plan::new(options)?;
     // Found out now rather than after the run.
     let picture = plan.timeline.as_deref().map(Picture::create).transpose()?;
@@ -52,16 +56,7 @@ struct Plan {
 
 impl Plan {
     fn new(options: SimOptions) -> Result<Self, Failure> {
-        let seed = match options.seed {
-            Seed::Number(number) => number,
-            Seed::Random => {
-                // Short enough to be typed again.
-                let mut bytes = [0; 4];
-                getrandom::fill(&mut bytes)
-                    .map_err(|error| Failure::failed(format!("no randomness: {error}")))?;
-                u32::from_le_bytes(bytes).into()
-            }
-        };
+        let seed = number_of(options.seed)?;
         let most = options.nodes.saturating_sub(1);
         let connections = options.connections.unwrap_or(CONNECTIONS.min(most));
         if connections == 0 || connections > most {
@@ -173,6 +168,20 @@ impl Plan {
     }
 }
 
+/// A seed as a number.
+fn number_of(seed: Seed) -> Result<u64, Failure> {
+    match seed {
+        Seed::Number(number) => Ok(number),
+        Seed::Random => {
+            // Short enough to be typed again.
+            let mut bytes = [0; 4];
+            getrandom::fill(&mut bytes)
+                .map_err(|error| Failure::failed(format!("no randomness: {error}")))?;
+            Ok(u32::from_le_bytes(bytes).into())
+        }
+    }
+}
+
 /// A broken promise, in one sentence.
 fn broken(violation: &Violation) -> Failure {
     let place = violation.host.map(|host| format!(" at {host}"));
@@ -211,6 +220,10 @@ impl Picture {
             plan.seed
         );
         let svg = Timeline::of(world).title(title).svg();
+        self.write(&svg)
+    }
+
+    fn write(&mut self, svg: &str) -> Result<(), Failure> {
         self.file
             .write_all(svg.as_bytes())
             .map_err(|error| Failure::failed(format!("cannot write {}: {error}", self.name)))

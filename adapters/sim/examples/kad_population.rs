@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .records(lookups / 20)
         .provided(lookups / 20)
         .over(Duration::from_secs(seconds))
-        .run(&mut world, |_, _| {})?;
+        .run(&mut world, |_, _| true)?;
     println!("done in {:?}, {:?}", began.elapsed(), report.traffic);
     let tally = &report.lookups;
     println!(

@@ -22,7 +22,7 @@ fn populated(seed: u64, config: KadConfig) -> KadWorld {
 
 fn lookups(world: &mut KadWorld, count: usize, seconds: u64) -> Report {
     let workload = Workload::new(count).over(Duration::from_secs(seconds));
-    workload.run(world, |_, _| {}).unwrap()
+    workload.run(world, |_, _| true).unwrap()
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn of_a_thousand_nodes_lookups_find_the_closest_and_everything_stored_is_found()
     let report = Workload::new(300)
         .records(30)
         .provided(30)
-        .run(&mut world, |_, _| {})
+        .run(&mut world, |_, _| true)
         .unwrap();
     world.audit().unwrap();
     assert_eq!(report.lookups.ended, 300);
@@ -60,7 +60,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
         let mut world = populated(seed, config);
         let report = Workload::new(40)
             .records(5)
-            .run(&mut world, |_, _| {})
+            .run(&mut world, |_, _| true)
             .unwrap();
         assert!(report.traffic.requests > 1_000);
         (report.hash, report.svg("a run"))
@@ -199,4 +199,14 @@ fn a_record_is_found_until_it_expires() {
         find(node);
     }
     assert_eq!(find(50), None);
+}
+
+#[test]
+fn whole_nodes_find_each_other_on_real_connections() {
+    let plan = drywire_sim::kad::full_stack::FullStack::new(25).lookups(10);
+    let run = || drywire_sim::kad::full_stack::run(&plan, |_| {}).unwrap();
+    let figures = run();
+    assert_eq!((figures.bootstrapped, figures.ended), (24, 10));
+    assert_eq!((figures.found, figures.wanted), (200, 200), "{figures}");
+    assert_eq!(run().hash, figures.hash);
 }

@@ -13,11 +13,11 @@ use std::{fs, time::Instant};
 #[derive(Clone, Debug)]
 pub(super) struct Cost {
     began: Instant,
-    wall: Duration,
+    pub(super) wall: Duration,
     /// Of this thread, where the system tells.
-    cpu: Option<Duration>,
+    pub(super) cpu: Option<Duration>,
     /// Bytes of memory in use, where the system tells.
-    memory: Option<u64>,
+    pub(super) memory: Option<u64>,
 }
 
 impl Cost {
@@ -282,10 +282,10 @@ pub(super) fn violation_fields(violation: &Violation) -> Vec<(&'static str, Valu
 
 /// Rows of a name and what there is to say.
 #[derive(Debug, Default)]
-struct Table(String);
+pub(super) struct Table(pub(super) String);
 
 impl Table {
-    fn row(&mut self, name: &str, text: String) {
+    pub(super) fn row(&mut self, name: &str, text: String) {
         let end = if self.0.is_empty() { "" } else { "\n" };
         // Writing to memory does not fail.
         let _ = write!(self.0, "{end}{name:<12}{text}");
@@ -299,7 +299,7 @@ fn outcome(succeeded: u64, failed: u64) -> String {
     }
 }
 
-fn percentiles(latencies: &Latencies) -> String {
+pub(super) fn percentiles(latencies: &Latencies) -> String {
     let mut text = String::new();
     if latencies.count() > 0 {
         for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)] {
@@ -309,12 +309,12 @@ fn percentiles(latencies: &Latencies) -> String {
     text
 }
 
-fn millis(latencies: &Latencies, share: f64) -> f64 {
+pub(super) fn millis(latencies: &Latencies, share: f64) -> f64 {
     latencies.quantile(share).as_secs_f64() * 1e3
 }
 
 /// Bytes, for people.
-fn volume(bytes: u64) -> String {
+pub(super) fn volume(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB"] {
         if value < 1024.0 {

@@ -26,23 +26,25 @@ impl KadWorld {
     /// # Errors
     /// The first invariant that does not hold.
     pub fn populate(&mut self) -> Result<(), Box<Violation>> {
-        self.populate_with(|_, _| {})
+        self.populate_with(|_, _| true)
     }
 
-    /// The same, with a call each virtual second: how far it is, of how much.
+    /// The same, with a call each virtual second: how far it is, of how much. If it returns false, that is all.
     ///
     /// # Errors
     /// The first invariant that does not hold.
     pub fn populate_with(
         &mut self,
-        mut progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64) -> bool,
     ) -> Result<(), Box<Violation>> {
         if self.config.join == Join::Known {
             self.everybody_knows_many();
         } else {
             let end = self.everybody_joins();
             for second in 0..end.as_secs() {
-                progress(second, end.as_secs());
+                if !progress(second, end.as_secs()) {
+                    break;
+                }
                 self.run_for(Duration::from_secs(1))?;
             }
         }

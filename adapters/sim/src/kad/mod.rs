@@ -19,6 +19,7 @@
 //! ```
 //!
 //! [`Workload`] has nodes look things up and gathers a [`Report`]; [`attacks`] are experiments with nodes that lie.
+//! [`full_stack`] is the other way to look at it: whole nodes on real connections, some hundred of them.
 //!
 //! What is checked while it runs, of every node: I36 to I39, by [`Dht::audit`](drywire::protocol::kad::Dht::audit) and by
 //! looking at each message and each result.
@@ -27,6 +28,7 @@ mod adversary;
 pub mod attacks;
 mod config;
 mod deliver;
+pub mod full_stack;
 mod join;
 mod member;
 mod operation;

@@ -23,7 +23,7 @@ const MOST_HOPS: usize = 16;
 ///
 /// let mut world = KadWorld::new(7, KadConfig::nodes(60).known())?;
 /// world.populate()?;
-/// let report = Workload::new(20).over(Duration::from_secs(30)).run(&mut world, |_, _| {})?;
+/// let report = Workload::new(20).over(Duration::from_secs(30)).run(&mut world, |_, _| true)?;
 /// assert_eq!(report.lookups.succeeded, 20);
 /// assert!(report.lookups.hops_mean() < 3.0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -101,14 +101,15 @@ impl Workload {
         early
     }
 
-    /// Has a populated world do it, and waits for the last word of each. `progress` is told how many have begun, of how many.
+    /// Has a populated world do it, and waits for the last word of each. `progress` is told how many have begun, of how many;
+    /// if it returns false, no more are begun.
     ///
     /// # Errors
     /// The first invariant that does not hold.
     pub fn run(
         &self,
         world: &mut KadWorld,
-        mut progress: impl FnMut(u64, u64),
+        mut progress: impl FnMut(u64, u64) -> bool,
     ) -> Result<Report, Box<Violation>> {
         let mut draw = world.draws("workload");
         let operations = self.operations(&mut draw);
@@ -116,7 +117,9 @@ impl Workload {
         let (begin, before) = (world.now(), world.traffic());
         let mut report = Report::new(world, self.length);
         for (number, operation) in (0_u64..).zip(operations) {
-            progress(number, count);
+            if !progress(number, count) {
+                break;
+            }
             let due = self.length.mul_f64(number as f64 / count as f64);
             world.run_for((begin + due).saturating_duration_since(world.now()))?;
             // Those that cannot begin are no lookups: the node knows nobody.
@@ -127,7 +130,9 @@ impl Workload {
             report.not_begun += u64::from(!started);
             report.take(world.take_outcomes());
         }
-        world.run_for((begin + self.length).saturating_duration_since(world.now()))?;
+        if progress(count, count) {
+            world.run_for((begin + self.length).saturating_duration_since(world.now()))?;
+        }
         world.run_until_done(LAST_WORDS)?;
         report.take(world.take_outcomes());
         report.finish(world, before);

@@ -186,7 +186,7 @@ pub(super) fn poisoning(scale: &Scale) -> Result<Experiment, ExperimentError> {
                 bad: bad_addresses(),
             });
             world.populate()?;
-            let report = Workload::new(scale.lookups).run(&mut world, |_, _| {})?;
+            let report = Workload::new(scale.lookups).run(&mut world, |_, _| true)?;
             let (mut stored, mut all) = (0, 0);
             for number in 0..world.len() {
                 let table = world.dht(number).map(drywire::protocol::kad::Dht::table);

@@ -62,7 +62,7 @@ pub(super) fn late_answers(scale: &Scale) -> Result<Experiment, ExperimentError>
                 world.populate()?;
                 let report = Workload::new(scale.lookups)
                     .over(Duration::from_secs(60))
-                    .run(&mut world, |_, _| {})?;
+                    .run(&mut world, |_, _| true)?;
                 let tally = &report.lookups;
                 let longest = tally.latencies.quantile(1.0);
                 let kind = if late {
@@ -107,7 +107,7 @@ pub(super) fn churn(scale: &Scale) -> Result<Experiment, ExperimentError> {
         world.run_for(Duration::from_secs(1_800))?;
         let report = Workload::new(scale.lookups)
             .over(Duration::from_secs(600))
-            .run(&mut world, |_, _| {})?;
+            .run(&mut world, |_, _| true)?;
         let (tally, health) = (&report.lookups, report.health);
         let row = Row::new(
             format!("26 % away, sessions {speed:.0} times shorter than measured"),
