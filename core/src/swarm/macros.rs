@@ -75,6 +75,7 @@ macro_rules! protocols {
         #[doc = concat!("What the protocols of [`", stringify!($name), "`] tell the host.")]
         #[derive(Debug)]
         #[allow(dead_code, reason = "not every host looks into every event")]
+        #[allow(clippy::large_enum_variant, reason = "protocols differ, and events wait in one queue")]
         $visibility enum $event {
             $(
                 #[doc = concat!("Of `", stringify!($field), "`.")]

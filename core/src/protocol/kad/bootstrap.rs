@@ -5,6 +5,9 @@ use core::time::Duration;
 
 /// The timers of bootstrapping (rust-libp2p's rules, reference tests `bootstrap_status`): a periodic one, and one that runs
 /// a while after the table got its first peers, set back by each further one. Neither fires while a bootstrap runs.
+///
+/// Beyond that: a bootstrap that leaves the table sparse is repeated a few times, after ever longer waits. Nodes that begin
+/// together have nothing to tell each other yet.
 #[derive(Clone, Debug)]
 pub(super) struct BootstrapTimers {
     interval: Option<Duration>,
@@ -12,7 +15,14 @@ pub(super) struct BootstrapTimers {
     periodic: Option<Instant>,
     automatic: Option<Instant>,
     running: u32,
+    /// Bootstraps in a row that left the table sparse.
+    sparse: u32,
 }
+
+/// How long after a bootstrap that left the table sparse the next one is tried, the first time; then twice as long.
+const RETRY: Duration = Duration::from_secs(10);
+/// How often that is done.
+const MAX_RETRIES: u32 = 5;
 
 impl BootstrapTimers {
     pub(super) fn new(
@@ -26,6 +36,7 @@ impl BootstrapTimers {
             periodic: interval.map(|interval| now.saturating_add(interval)),
             automatic: None,
             running: 0,
+            sparse: 0,
         }
     }
 
@@ -40,9 +51,24 @@ impl BootstrapTimers {
         self.reset(now);
     }
 
-    /// It is over.
-    pub(super) fn finished(&mut self) {
+    /// One is given up.
+    pub(super) const fn given_up(&mut self) {
         self.running = self.running.saturating_sub(1);
+    }
+
+    /// It is over, and has left the table sparse or not.
+    pub(super) fn finished(&mut self, now: Instant, sparse: bool) {
+        self.given_up();
+        if !sparse {
+            self.sparse = 0;
+            return;
+        }
+        let wanted = self.throttle.is_some() && self.automatic.is_none();
+        if wanted && self.sparse < MAX_RETRIES {
+            let wait = RETRY.saturating_mul(1_u32.checked_shl(self.sparse).unwrap_or(u32::MAX));
+            self.automatic = Some(now.saturating_add(wait));
+            self.sparse = self.sparse.saturating_add(1);
+        }
     }
 
     /// There was nobody to ask.
@@ -119,12 +145,12 @@ mod tests {
         assert_eq!(timers.next(), None);
         timers.trigger(at(600));
         assert!(!timers.is_due(at(100_000)));
-        timers.finished();
+        timers.finished(at(700), false);
         // One that was wanted meanwhile is not forgotten.
         assert_eq!(timers.next(), Some(at(1600)));
         let mut quiet = BootstrapTimers::new(Some(MINUTE), Some(SECOND), at(0));
         quiet.started(at(500));
-        quiet.finished();
+        quiet.finished(at(700), false);
         assert_eq!(quiet.next(), Some(at(60_500)));
     }
 
@@ -133,10 +159,34 @@ mod tests {
         let mut timers = BootstrapTimers::new(Some(MINUTE), None, at(0));
         timers.started(at(0));
         timers.started(at(0));
-        timers.finished();
+        timers.finished(at(700), false);
         assert_eq!(timers.next(), None);
-        timers.finished();
+        timers.finished(at(700), false);
         assert_eq!(timers.next(), Some(at(60_000)));
+    }
+
+    #[test]
+    fn one_that_leaves_the_table_sparse_is_repeated_a_few_times() {
+        let mut timers = BootstrapTimers::new(None, Some(SECOND), at(0));
+        let mut now = at(0);
+        for wait in [10, 20, 40, 80, 160] {
+            timers.started(now);
+            timers.finished(now, true);
+            assert_eq!(timers.next(), Some(now + SECOND * wait));
+            now = now + SECOND * wait;
+        }
+        timers.started(now);
+        timers.finished(now, true);
+        assert_eq!(timers.next(), None);
+        // One that finds enough forgets that.
+        timers.finished(now, false);
+        timers.finished(now, true);
+        assert_eq!(timers.next(), Some(now + SECOND * 10));
+        // Who wants none by itself gets none.
+        let mut never = BootstrapTimers::new(None, None, at(0));
+        never.started(at(0));
+        never.finished(at(0), true);
+        assert_eq!(never.next(), None);
     }
 
     #[test]

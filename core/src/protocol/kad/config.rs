@@ -212,7 +212,7 @@ impl Config {
             request_timeout: Duration::from_secs(10),
             max_queries: 1024,
             max_candidates: 1024,
-            max_closer_peers: 2 * K_VALUE.get(),
+            max_closer_peers: K_VALUE.get().saturating_mul(2),
             record_ttl: Some(Duration::from_secs(48 * HOUR)),
             replication_interval: (!public).then_some(Duration::from_secs(HOUR)),
             publication_interval: Some(Duration::from_secs(22 * HOUR)),

@@ -257,7 +257,7 @@ impl<S: RecordStore> Dht<S> {
             return false;
         };
         if matches!(query.info, QueryInfo::Bootstrap { .. }) {
-            self.bootstraps.finished();
+            self.bootstraps.given_up();
         }
         self.cancel_requests(&query);
         self.timers.clear(Deadline::Query(*id));

@@ -293,8 +293,11 @@ impl<S: RecordStore> Dht<S> {
             return;
         };
         // Several rounds in one interval, so that a large table is not asked all at once.
-        self.timers
-            .set(Deadline::Liveness, at.now.saturating_add(interval / 8));
+        self.timers.set(
+            Deadline::Liveness,
+            at.now
+                .saturating_add(interval.checked_div(8).unwrap_or_default()),
+        );
         let nanos = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
         let Some(before) = at.now.as_nanos().checked_sub(nanos) else {
             return;

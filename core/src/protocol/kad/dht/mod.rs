@@ -99,6 +99,10 @@ pub enum RpcFailure {
 /// What the host of a [`Dht`] must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "they live in one short queue; a box would be an allocation for each event"
+)]
 pub enum Output {
     /// Send a request to a peer, see [`Dht::handle_response`] and [`Dht::handle_sent`].
     Request {

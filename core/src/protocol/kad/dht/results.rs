@@ -4,6 +4,7 @@ use super::{Dht, Moment, queries::End};
 use crate::{
     identity::PeerId,
     protocol::kad::{
+        config::K_VALUE,
         event::{
             AddProviderError, AddProviderOk, BootstrapError, BootstrapOk, GetClosestPeersError,
             GetClosestPeersOk, GetProvidersError, GetProvidersOk, GetRecordError, GetRecordOk,
@@ -100,6 +101,11 @@ impl<S: RecordStore> Dht<S> {
         self.size.observe(at.now, distances);
     }
 
+    fn bootstrapped(&mut self, at: Moment) {
+        let sparse = self.table.len() < K_VALUE.get();
+        self.bootstraps.finished(at.now, sparse);
+    }
+
     /// A lookup of a bootstrap is over: the next one, if there is one.
     fn conclude_bootstrap(&mut self, at: Moment, id: QueryId, mut query: Box<Query>, end: End) {
         let QueryInfo::Bootstrap {
@@ -117,7 +123,7 @@ impl<S: RecordStore> Dht<S> {
                     peer,
                     num_remaining,
                 };
-                self.bootstraps.finished();
+                self.bootstrapped(at);
                 let result = QueryResult::Bootstrap(Err(failed));
                 return self.progress(at, id, &mut query, result, true);
             }
@@ -140,7 +146,7 @@ impl<S: RecordStore> Dht<S> {
         let next = targets.pop();
         self.progress(at, id, &mut query, result, next.is_none());
         let Some(next) = next else {
-            return self.bootstraps.finished();
+            return self.bootstrapped(at);
         };
         if let QueryInfo::Bootstrap {
             peer, remaining, ..

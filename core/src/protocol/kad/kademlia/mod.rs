@@ -331,10 +331,10 @@ impl<S: RecordStore> Protocol for Kademlia<S> {
                     self.request_left(*rpc, stream, cx);
                 }
             }
-            Input::RemoteFinished { stream } => {
-                if self.streams.get(&stream) == Some(&Use::Inbound) {
-                    self.requests_finished(stream, cx);
-                }
+            Input::RemoteFinished { stream }
+                if self.streams.get(&stream) == Some(&Use::Inbound) =>
+            {
+                self.requests_finished(stream, cx);
             }
             Input::Writable { stream } => self.writable(stream, cx),
             Input::StreamEnded { stream, end } => {

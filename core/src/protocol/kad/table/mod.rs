@@ -219,7 +219,6 @@ impl RoutingTable {
 
     /// Whether a peer with these addresses that is not known has a chance to come in now: there is room in its bucket, or
     /// a peer in it that is not alive; and its networks are not too many there.
-    #[must_use]
     pub fn has_room_for(
         &self,
         now: Instant,

@@ -157,7 +157,12 @@ fn a_malformed_request_costs_its_stream() {
         .unwrap();
     put_of_another_key[at] = b'K';
     let mut for_another = Vec::new();
-    request::add_provider(&mut for_another, b"key", &peer(2), [b"".as_slice(); 0]);
+    request::add_provider(
+        &mut for_another,
+        b"key",
+        &peer(2),
+        core::iter::empty::<&[u8]>(),
+    );
     let mut long_key = Vec::new();
     request::get_providers(&mut long_key, &[7; 81]);
     for bytes in [
