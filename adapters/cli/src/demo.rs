@@ -146,7 +146,10 @@ async fn watch(
 }
 
 async fn node(name: &'static str, hosts: &Hosts, output: &Output) -> Result<Node, Failure> {
-    let host = hosts.start(keys::generate()?, Role::Peer(TIMEOUT, dht::config()))?;
+    let host = hosts.start(
+        keys::generate()?,
+        Role::Peer(TIMEOUT, Box::new(dht::config())),
+    )?;
     let any = "/ip4/127.0.0.1/tcp/0".parse().map_err(Failure::failed)?;
     let bound = host
         .listen(any)

@@ -99,7 +99,7 @@ pub(crate) enum Role {
     /// It asks a DHT, and waits so long for each answer.
     Seeker(Duration, Dht),
     /// It asks and serves, also a DHT of its own kind, and waits so long for each answer.
-    Peer(Duration, kad::Config),
+    Peer(Duration, Box<kad::Config>),
 }
 
 /// The nodes a command has started, so that their peers hear a goodbye however the command ends.
@@ -241,7 +241,7 @@ fn echo_requests(name: ProtocolName, framing: Framing, serves: bool) -> EchoRequ
 fn dht(role: &Role) -> Kademlia {
     let dht = match role {
         Role::Server(dht) | Role::Seeker(_, dht) => dht.clone(),
-        Role::Peer(_, config) => return Kademlia::new(config.clone()).with_mode(Mode::Server),
+        Role::Peer(_, config) => return Kademlia::new((**config).clone()).with_mode(Mode::Server),
         Role::Client(_) | Role::Asker(..) => {
             let mut config = kad::Config::default();
             config.protocol_names.clear();

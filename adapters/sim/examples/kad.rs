@@ -128,7 +128,8 @@ impl Village {
 pub fn run(seed: u64, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let mut village = Village::new(seed)?;
     let (elder, address) = village.address(0)?;
-    for node in village.nodes[1..].to_vec() {
+    let others = village.nodes[1..].to_vec();
+    for node in others {
         village.world.with(node, |set, cx| {
             set.kad(cx, |kad, cx| kad.add_address(elder, &address, cx))
         })?;

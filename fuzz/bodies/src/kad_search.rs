@@ -58,7 +58,7 @@ impl TableBench {
         config.max_addresses = usize::from(input.byte() % 5);
         config.max_failures = u32::from(input.byte() % 4);
         config.liveness = Duration::from_secs((input.byte() % 100).into());
-        config.diversity = (input.byte() % 4 != 0).then(|| {
+        config.diversity = (!input.byte().is_multiple_of(4)).then(|| {
             let mut limits = DiversityLimits::default();
             limits.per_table = usize::from(input.byte() % 5);
             limits.per_bucket = usize::from(input.byte() % 3);

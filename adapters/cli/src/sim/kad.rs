@@ -389,7 +389,7 @@ fn outcome(tally: &Tally) -> String {
 
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if percent >= 99.0 && percent < 100.0 {
+    if (99.0..100.0).contains(&percent) {
         format!("{percent:.2} %")
     } else {
         format!("{percent:.1} %")

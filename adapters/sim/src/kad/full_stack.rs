@@ -333,7 +333,7 @@ fn start(world: &mut World, plan: &FullStack, number: usize) -> Result<Running, 
     let (peer, config) = (keypair.peer_id(), plan.config.clone());
     let builder = HostBuilder::new(format!("n{number}"), move || KadNode {
         identify: Identify::default(),
-        kad: Kademlia::with_config(peer, config.clone()).with_mode(Mode::Server),
+        kad: Kademlia::new(config.clone()).with_mode(Mode::Server),
     });
     let builder = builder.keypair(keypair).plaintext();
     let host = world.add(builder.application(Listener::default()))?;

@@ -44,7 +44,7 @@ impl Validator for Largest {
         value
             .first_chunk::<8>()
             .map(|_| ())
-            .ok_or(InvalidRecord::Invalid)
+            .ok_or(InvalidRecord::Refused("short"))
     }
     fn select(&self, _: &RecordKey, values: &[&[u8]]) -> usize {
         let number = |at: &usize| (values[*at].first_chunk::<8>(), usize::MAX - at);

@@ -77,8 +77,11 @@ const OPERATIONS: &[Operation] = &[
     },
 ];
 
+/// A name, and what is done so many times.
+type Machine = (&'static str, fn(u64));
+
 /// What needs no connection.
-const MACHINES: &[(&str, fn(u64))] = &[
+const MACHINES: &[Machine] = &[
     ("kad/answer-find-node-with-20-of-200-peers", |count| {
         let (mut server, request) = (Server::knowing(200), find_node());
         (0..count).for_each(|_| drop(black_box(server.answer(&request))));
