@@ -8,7 +8,7 @@
 //! [Kademlia](https://doi.org/10.1007/3-540-45748-8_5), [S/Kademlia](https://doi.org/10.1109/ICPADS.2007.4447808).
 //!
 //! [`Kademlia`] is the protocol for a [`Swarm`](crate::swarm::Swarm); [`Dual`] is two of them, for the internet and the local
-//! network. Below it is [`Dht`](dht::Dht), the same machine without streams, which simulations run by the thousand. Commands begin
+//! network. Below it is [`Dht`], the same machine without streams, which simulations run by the thousand. Commands begin
 //! queries; what these find is told by [`Event::OutboundQueryProgressed`].
 //!
 //! | module | what lives there |
