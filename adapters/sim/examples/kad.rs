@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let seconds = words.next().map_or(Ok(60), |word| word.parse())?;
     config.churn = words.next().map(|_| KadChurn::measured());
+    config.audit_every = if nodes > 1_000 { 4_096 } else { 64 };
     let began = Instant::now();
     let mut world = KadWorld::new(1, config)?;
     world.populate()?;
