@@ -309,3 +309,41 @@ fn seeds_are_explored_and_told() {
         assert!(text.contains(told), "{wrong}: {text}");
     }
 }
+
+#[test]
+fn a_dht_is_measured_and_drawn() {
+    let directory = Directory::new("sim-kad");
+    let file = directory.file("lookups.svg");
+    let arguments = [
+        "--kad",
+        "--nodes",
+        "40",
+        "--lookups",
+        "20",
+        "--minutes",
+        "0.2",
+    ];
+    let mut all = vec!["sim", "--json", "--timeline", &file];
+    all.extend(arguments);
+    let told = lines(&run(&all)).remove(1);
+    assert_eq!(
+        (&told["event"], &told["lookups"]),
+        (&"kad".into(), &20.into())
+    );
+    assert!(told["closest_found"].as_f64().unwrap() > 0.99, "{told}");
+    let svg = std::fs::read_to_string(&file).unwrap();
+    assert!(svg.contains(told["trace_hash"].as_str().unwrap()));
+    let again = lines(&run(&all)).remove(1);
+    assert_eq!(again["trace_hash"], told["trace_hash"]);
+}
+
+#[test]
+fn attacks_on_a_dht_are_shown_with_their_defence_and_without() {
+    let all = ["sim", "--json", "--kad", "--attack", "d8", "--lookups", "5"];
+    let told = lines(&run(&all)).remove(0);
+    assert_eq!(told["attack"], "D8");
+    let rows = told["rows"].as_array().unwrap();
+    let reached: Vec<_> = rows.iter().map(|row| &row["goal_reached"]).collect();
+    assert_eq!(reached, [&Value::Null, &Value::Bool(true)]);
+    assert_eq!(fails(&["sim", "--kad", "--attack", "d11"]).0, 2);
+}

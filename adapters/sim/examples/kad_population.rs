@@ -1,5 +1,5 @@
 //! A DHT of many nodes in virtual time: `kad_population [nodes] [lookups] [bootstrap|lookup|known] [seconds] [churn]`; or an attack:
-//! `kad d1 [nodes]`.
+//! `kad_population d1 [nodes]`.
 #![allow(clippy::std_instead_of_core)]
 
 use core::time::Duration;
@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let seconds = words.next().map_or(Ok(60), |word| word.parse())?;
     config.churn = words.next().map(|_| KadChurn::measured());
+    config.audit_every = if nodes > 1_000 { 4_096 } else { 64 };
     let began = Instant::now();
     let mut world = KadWorld::new(1, config)?;
     world.populate()?;

@@ -43,7 +43,13 @@
 //! | I31, I35 reservations add up, also those of one address or network | the audit of the swarm | `every_scope_is_the_sum_of_its_children` in `core/src/resource.rs`; `pending_and_rate_and_site_are_limited` in `core/src/swarm/sources.rs` |
 //! | I32 dials end once, no address is dialed twice at once | dials and attempts are counted | `attempts_are_bounded_for_one_peer_and_for_all` in `core/src/swarm/tests/dialing.rs` |
 //! | I33 no connection to oneself or to who is denied | oneself: who is reported | `self_denied_and_surplus_peers_are_refused_at_the_door` in `core/src/swarm/tests/admission.rs`; `denied_networks_are_neither_accepted_nor_dialed` in `core/src/swarm/tests/admission.rs` |
+//! | I36 k-buckets hold whom they should, and not too many, of no network too many; never the node itself | of a [`KadWorld`](crate::kad::KadWorld): the audit of the machines | `of_a_thousand_nodes_lookups_find_the_closest_and_everything_stored_is_found` in `adapters/sim/tests/kad.rs`; `one_network_gets_three_places_in_a_table` in `adapters/sim/tests/kad_attacks.rs` |
+//! | I37 who is alive is not evicted for somebody unverified | | `one_network_gets_three_places_in_a_table` in `adapters/sim/tests/kad_attacks.rs`; `who_does_not_answer_does_not_come_into_a_table` in `adapters/sim/tests/kad_attacks.rs` |
+//! | I38 a query ends once and in time, and asks nobody twice | of a [`KadWorld`](crate::kad::KadWorld): each request, each last word | `with_churn_lookups_still_find_the_closest_and_every_query_ends` in `adapters/sim/tests/kad.rs` |
+//! | I39 results are sorted, distinct, and were asked | of a [`KadWorld`](crate::kad::KadWorld): each result | `of_a_thousand_nodes_lookups_find_the_closest_and_everything_stored_is_found` in `adapters/sim/tests/kad.rs` |
+//! | I40 stores keep within their limits what is valid and has not expired | | `a_record_is_found_until_it_expires` in `adapters/sim/tests/kad.rs`; `bad_records_are_not_kept` in `adapters/sim/tests/kad_attacks.rs`; `a_flood_of_providers_stays_within_the_store_and_crowds_nobody_out` in `adapters/sim/tests/kad_attacks.rs` |
 //! | I45 healthy pairs are answered | the calm | |
+//! | I46 after a partition lookups find what there is | | `after_a_partition_lookups_find_the_closest_again` in `adapters/sim/tests/kad.rs` |
 //! | I47 no stuck half-open | age of connections whose other end is gone | `a_peer_that_falls_silent_is_noticed_by_its_pings` in `core/src/node/tests.rs` |
 //!
 //! To explore your own protocols, implement [`Scenario`].

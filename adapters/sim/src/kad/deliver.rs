@@ -3,7 +3,7 @@
 use super::{
     Asker, KadWorld, Role, Step, TRACE_MESSAGE, WANTED,
     adversary::{Answer, Asked, View},
-    operation::{Kind, Outcome},
+    operation::{Asks, Kind, Outcome},
 };
 use bytes::Bytes;
 use core::time::Duration;
@@ -143,8 +143,16 @@ impl KadWorld {
         self.traffic.bytes += message.len() as u64;
         let mut wrong = None;
         if let Some(member) = self.member_mut(from) {
+            // Of several about the same key, the first that has not asked this peer.
             for watch in &mut member.watched {
-                wrong = wrong.or(watch.asks(rpc, peer, &message));
+                match watch.asks(rpc, peer, &message) {
+                    Asks::Other => {}
+                    Asks::New => {
+                        wrong = None;
+                        break;
+                    }
+                    Asks::Again => wrong = Some(format!("{} asks {peer} twice", watch.id)),
+                }
             }
         }
         if let Some(wrong) = wrong {

@@ -64,6 +64,7 @@ use drywire::{
 };
 use member::Member;
 use operation::Watch;
+use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use truth::Truth;
 
@@ -106,6 +107,39 @@ enum Step {
     Join(u32),
 }
 
+/// What is to happen, in the order of its time. The agenda holds numbers: it moves its entries about a lot, and messages are
+/// large.
+#[derive(Debug)]
+struct Plans {
+    agenda: Agenda<usize>,
+    steps: Slab<Step>,
+}
+
+impl Plans {
+    fn enter(&mut self, at: Instant, step: Step) {
+        let key = self.steps.insert(step);
+        self.agenda.enter(at, key);
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.agenda.next()
+    }
+
+    fn pop_due(&mut self, now: Instant) -> Option<Step> {
+        let key = self.agenda.pop_due(now)?;
+        self.steps.try_remove(key)
+    }
+}
+
+impl Default for Plans {
+    fn default() -> Self {
+        Self {
+            agenda: Agenda::new(None),
+            steps: Slab::new(),
+        }
+    }
+}
+
 /// Who is to have an answer.
 #[derive(Clone, Copy, Debug)]
 struct Asker {
@@ -141,7 +175,7 @@ pub struct KadWorld {
     config: KadConfig,
     seed: u64,
     now: Instant,
-    agenda: Agenda<Step>,
+    agenda: Plans,
     members: Vec<Member>,
     numbers: HashMap<PeerId, u32>,
     /// When the last message went over a connection.
@@ -172,7 +206,7 @@ impl KadWorld {
             config,
             seed,
             now: Instant::ZERO + Duration::from_secs(1),
-            agenda: Agenda::new(None),
+            agenda: Plans::default(),
             members: Vec::new(),
             numbers: HashMap::new(),
             links: HashMap::new(),

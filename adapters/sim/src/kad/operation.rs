@@ -108,6 +108,17 @@ pub struct Outcome {
     pub timed_out: bool,
 }
 
+/// Whether a request is one of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// It is not.
+    Other,
+    /// It is, to a peer that was not asked before.
+    New,
+    /// It could be, but the peer was asked before.
+    Again,
+}
+
 /// An operation under way.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -140,14 +151,17 @@ impl Watch {
         }
     }
 
-    /// The node asks somebody something. What is wrong with that, if it is for this operation.
-    pub(super) fn asks(&mut self, rpc: RpcId, peer: PeerId, message: &[u8]) -> Option<String> {
+    /// The node asks somebody something.
+    pub(super) fn asks(&mut self, rpc: RpcId, peer: PeerId, message: &[u8]) -> Asks {
         if message != self.request {
-            return None;
+            return Asks::Other;
+        }
+        if !self.asked_peers.insert(peer) {
+            return Asks::Again;
         }
         self.asked.insert(rpc);
         self.depths.entry(peer).or_insert(1);
-        (!self.asked_peers.insert(peer)).then(|| format!("{} asks {peer} twice", self.id))
+        Asks::New
     }
 
     /// Whether a response is one to this operation.

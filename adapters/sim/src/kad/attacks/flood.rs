@@ -15,6 +15,9 @@ use drywire::{
 };
 use std::sync::Arc;
 
+/// Of providers in D6.
+const MOST_ANNOUNCEMENTS: usize = 2_000;
+
 /// A store without caps.
 fn boundless() -> MemoryStoreConfig {
     let most = usize::MAX / 4;
@@ -59,6 +62,8 @@ fn providers(lone: &mut Lone, asker: PeerId, key: &[u8]) -> Vec<PeerId> {
 
 /// D6.
 pub(super) fn providers_flood(scale: &Scale) -> Experiment {
+    // A store without caps takes longer for each one that it has.
+    let scale = &scale.flood(scale.flood.min(MOST_ANNOUNCEMENTS));
     let mut rows = Vec::new();
     for (first, few) in [(true, true), (false, true), (true, false), (false, false)] {
         for defended in [false, true] {
