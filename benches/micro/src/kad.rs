@@ -32,7 +32,8 @@ impl Server {
             now: Instant::from_nanos(1),
             unix: UnixTime::from_secs(1_800_000_000),
         };
-        let peer = |number: u16| Keypair::ed25519_from_seed(&Seed::for_tests(number.into())).peer_id();
+        let peer =
+            |number: u16| Keypair::ed25519_from_seed(&Seed::for_tests(number.into())).peer_id();
         let local = peer(0);
         let store = MemoryStore::new(&local, MemoryStoreConfig::default());
         let config = Config::new(ProtocolName::from_static("/bench/kad/1.0.0"));
