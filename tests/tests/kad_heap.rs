@@ -72,9 +72,13 @@ fn reading_a_response_of_20_peers_allocates_nothing() {
 }
 
 #[test]
-fn answering_with_more_peers_allocates_no_more_often() {
+fn answering_with_more_peers_allocates_only_what_the_buffer_grows() {
     let [(few, of_few), (many, of_many)] = [answer(2), answer(100)];
-    assert!(few.len() < many.len());
     println!("{of_few} and {of_many} allocations");
-    assert!(of_many <= of_few, "{of_few} and {of_many}");
+    // A buffer doubles.
+    let doublings = (many.len() / few.len()).ilog2() + 1;
+    assert!(
+        of_many <= of_few + u64::from(doublings),
+        "{of_few} and {of_many}"
+    );
 }

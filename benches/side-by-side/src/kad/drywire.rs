@@ -18,7 +18,11 @@ use drywire::{
     swarm::{self, Rate, SecurityConfig, Swarm},
     time::UnixTime,
 };
-use std::{collections::BTreeSet, io, time::{Duration, Instant}};
+use std::{
+    collections::BTreeSet,
+    io,
+    time::{Duration, Instant},
+};
 
 protocols! {
     /// What a node speaks.
@@ -60,7 +64,10 @@ fn node(number: usize) -> io::Result<Node<Protocols>> {
     config.limits.pending = 4096;
     config.limits.rate_per_address = Rate::UNLIMITED;
     config.limits.rate_per_site = Rate::UNLIMITED;
-    let (now, unix) = (drywire::time::Instant::ZERO, UnixTime::from_secs(1_800_000_000));
+    let (now, unix) = (
+        drywire::time::Instant::ZERO,
+        UnixTime::from_secs(1_800_000_000),
+    );
     let swarm = Swarm::new(config, keypair, protocols, seed, now, unix).map_err(failed)?;
     let mut node = Node::new(swarm);
     let address = address(number).ok_or_else(|| failed("no address"))?;
@@ -134,7 +141,8 @@ impl Network for Town {
         let end = Instant::now() + time;
         while Instant::now() < end {
             if !self.world.settle() {
-                self.world.rest(end.saturating_duration_since(Instant::now()));
+                self.world
+                    .rest(end.saturating_duration_since(Instant::now()));
             }
             self.world.events.clear();
         }

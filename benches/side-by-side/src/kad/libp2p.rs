@@ -127,7 +127,10 @@ impl Town {
         command: impl FnOnce(Reply) -> Command,
     ) -> io::Result<oneshot::Receiver<(QueryResult, u32)>> {
         let (reply, answer) = oneshot::channel();
-        self.nodes[node].2.send(command(reply)).map_err(failed_send)?;
+        self.nodes[node]
+            .2
+            .send(command(reply))
+            .map_err(failed_send)?;
         Ok(answer)
     }
 }
@@ -148,7 +151,8 @@ impl Network for Town {
                 let address = "/memory/0".parse().map_err(failed)?;
                 swarm.listen_on(address).map_err(failed)?;
                 let address = loop {
-                    if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await
+                    if let SwarmEvent::NewListenAddr { address, .. } =
+                        swarm.select_next_some().await
                     {
                         break address;
                     }
@@ -188,7 +192,8 @@ impl Network for Town {
 
     fn run_for(&mut self, time: Duration) {
         // A timer needs the runtime from its making on.
-        self.runtime.block_on(async { tokio::time::sleep(time).await });
+        self.runtime
+            .block_on(async { tokio::time::sleep(time).await });
     }
 
     fn closest(&mut self, node: usize, key: &[u8]) -> io::Result<(Vec<Name>, u32)> {

@@ -94,7 +94,8 @@ pub(crate) fn main(words: &[String]) -> Result<(), String> {
     let mut figures: Vec<Vec<Figures>> = vec![Vec::new(); subjects.len()];
     for _ in 0..runs {
         for (subject, figures) in subjects.iter().zip(&mut figures) {
-            let run = run(subject, nodes, lookups).map_err(|error| format!("{subject}: {error}"))?;
+            let run =
+                run(subject, nodes, lookups).map_err(|error| format!("{subject}: {error}"))?;
             figures.push(run);
         }
     }
@@ -184,7 +185,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (self.0 >> 33) as usize % limit
     }
 }

@@ -9,7 +9,7 @@ use drywire::{
     time::Instant,
 };
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::Duration,
 };
 
@@ -31,8 +31,8 @@ pub(crate) struct World<P: Protocol> {
     deadlines: BTreeSet<(Instant, usize)>,
     deadline: Vec<Option<Instant>>,
     pipes: HashMap<End, End>,
-    /// What a connection did not take yet.
-    waiting: HashMap<End, Vec<u8>>,
+    /// What a connection did not take yet, as long as it is not admitted.
+    waiting: BTreeMap<End, Vec<u8>>,
     listening: HashMap<Multiaddr, usize>,
     buffer: Vec<u8>,
 }
@@ -49,7 +49,7 @@ impl<P: Protocol> World<P> {
             deadlines: BTreeSet::new(),
             deadline: vec![None; count],
             pipes: HashMap::new(),
-            waiting: HashMap::new(),
+            waiting: BTreeMap::new(),
             listening: HashMap::new(),
             buffer: Vec::with_capacity(PIECE),
         }
@@ -106,6 +106,9 @@ impl<P: Protocol> World<P> {
             while let Some(action) = self.nodes[node].poll_action() {
                 busy = true;
                 self.act(node, action);
+            }
+            if !self.waiting.is_empty() {
+                busy |= self.offer_again(node);
             }
             if !busy {
                 break;
@@ -183,6 +186,36 @@ impl<P: Protocol> World<P> {
         }
     }
 
+    /// How many of these bytes a connection takes.
+    fn offer(&mut self, end: End, bytes: &[u8]) -> usize {
+        let (now, mut taken) = (self.now(), 0);
+        while taken < bytes.len() {
+            match self.nodes[end.0].handle_input(now, end.1, &bytes[taken..]) {
+                0 => break,
+                more => taken += more,
+            }
+        }
+        taken
+    }
+
+    /// Whether a connection of this node takes more of what it did not take before.
+    fn offer_again(&mut self, node: usize) -> bool {
+        let mut busy = false;
+        let ends = (node, ConnectionId::new(0))..=(node, ConnectionId::new(u64::MAX));
+        let ends: Vec<End> = self.waiting.range(ends).map(|(end, _)| *end).collect();
+        for end in ends {
+            let Some(bytes) = self.waiting.remove(&end) else {
+                continue;
+            };
+            let taken = self.offer(end, &bytes);
+            if taken < bytes.len() {
+                self.waiting.insert(end, bytes[taken..].to_vec());
+            }
+            busy |= taken > 0;
+        }
+        busy
+    }
+
     /// Moves what a connection has to the other end of its pipe.
     fn transmit(&mut self, end: End) {
         let mut bytes = std::mem::take(&mut self.buffer);
@@ -194,19 +227,12 @@ impl<P: Protocol> World<P> {
             let Some(other) = self.pipes.get(&end).copied() else {
                 break;
             };
-            let waiting = self.waiting.get_mut(&other).filter(|waiting| !waiting.is_empty());
-            match waiting {
-                Some(waiting) => waiting.extend_from_slice(&bytes),
-                None => {
-                    let mut left = bytes.as_slice();
-                    while !left.is_empty() {
-                        let taken = self.nodes[other.0].handle_input(now, other.1, left);
-                        if taken == 0 {
-                            self.waiting.insert(other, left.to_vec());
-                            break;
-                        }
-                        left = &left[taken..];
-                    }
+            if let Some(waiting) = self.waiting.get_mut(&other) {
+                waiting.extend_from_slice(&bytes);
+            } else {
+                let taken = self.offer(other, &bytes);
+                if taken < bytes.len() {
+                    self.waiting.insert(other, bytes[taken..].to_vec());
                 }
             }
             if transmit.shutdown {

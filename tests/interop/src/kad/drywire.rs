@@ -13,6 +13,7 @@ use drywire::{
             GetRecordOk, InboundRequest, Kademlia, Mode, PeerRecord, PutRecordError, PutRecordOk,
             QueryId, QueryRefused, QueryResult, Quorum, Record, StoreInserts, validator,
         },
+        ping::Ping,
     },
     protocols,
     swarm::{self, Context, DialOptions},
@@ -34,6 +35,8 @@ protocols! {
     #[derive(Debug)]
     pub struct Protocols => ProtocolsEvent {
         identify: Identify => Identify,
+        // js-libp2p takes nobody into its table who does not answer this.
+        ping: Ping => Ping,
         kad: Kademlia => Kad,
     }
 }
@@ -176,6 +179,7 @@ impl KadNode for DrywireKad {
         let kad = Kademlia::with_config(keypair.peer_id(), config(&options)).with_mode(mode);
         let protocols = Protocols {
             identify: Identify::default(),
+            ping: Ping::default(),
             kad,
         };
         let with_key = Options {

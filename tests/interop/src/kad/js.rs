@@ -64,7 +64,11 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => {
             let error = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{program} {}: {}", arguments.join(" "), error.trim()))
+            Err(format!(
+                "{program} {}: {}",
+                arguments.join(" "),
+                error.trim()
+            ))
         }
     }
 }

@@ -84,7 +84,10 @@ fn multihash(digest: u8) -> Vec<u8> {
 /// A client is told of those that its server knows, asks them too, and stays unknown itself.
 pub(crate) async fn looks_for_peers<A: KadNode, B: KadNode>() {
     let a: A = start(KadOptions::client()).await;
-    let (b, far): (B, B) = (start(KadOptions::new()).await, start(KadOptions::new()).await);
+    let (b, far): (B, B) = (
+        start(KadOptions::new()).await,
+        start(KadOptions::new()).await,
+    );
     acquaint(&b, &far).await;
     acquaint(&a, &b).await;
     let found = a.closest(b"anything").await.unwrap();
@@ -145,7 +148,10 @@ pub(crate) async fn keeps_public_keys<A: KadNode, B: KadNode>() {
 
 /// Whoever looks for a provider learns where it is, and reaches it there.
 pub(crate) async fn tells_providers<A: KadNode, B: KadNode>() {
-    let (a, b): (A, B) = (start(KadOptions::new()).await, start(KadOptions::new()).await);
+    let (a, b): (A, B) = (
+        start(KadOptions::new()).await,
+        start(KadOptions::new()).await,
+    );
     let (same, other): (A, B) = (
         start(KadOptions::client()).await,
         start(KadOptions::client()).await,
@@ -190,7 +196,11 @@ async fn joins_of<A: KadNode, B: KadNode>(each: usize) {
     // Each knows one of the other kind, which is where the two halves meet.
     introduce_all(&a, &b[0]).await;
     introduce_all(&b, &a[0]).await;
-    let all: BTreeSet<String> = a.iter().map(KadNode::id).chain(b.iter().map(KadNode::id)).collect();
+    let all: BTreeSet<String> = a
+        .iter()
+        .map(KadNode::id)
+        .chain(b.iter().map(KadNode::id))
+        .collect();
     async fn finds_all<N: KadNode>(node: &N, all: &BTreeSet<String>) -> bool {
         let found = node.closest(b"somewhere").await.unwrap();
         let others = all.iter().filter(|id| **id != node.id());
@@ -224,7 +234,10 @@ pub(crate) async fn joins_two<A: KadNode, B: KadNode>() {
 
 /// Who no longer serves leaves the routing table, who serves again comes back: identify tells.
 pub(crate) async fn follows_modes<A: KadNode, B: KadNode>() {
-    let (a, b): (A, B) = (start(KadOptions::new()).await, start(KadOptions::new()).await);
+    let (a, b): (A, B) = (
+        start(KadOptions::new()).await,
+        start(KadOptions::new()).await,
+    );
     a.connect(&b.id(), &b.address()).await.unwrap();
     for _ in 0..2 {
         knows(&a, &b).await;
@@ -238,7 +251,10 @@ pub(crate) async fn follows_modes<A: KadNode, B: KadNode>() {
 
 /// How long a record is valid travels with it.
 pub(crate) async fn tells_expiry<A: KadNode, B: KadNode>() {
-    let (a, b): (A, B) = (start(KadOptions::new()).await, start(KadOptions::new()).await);
+    let (a, b): (A, B) = (
+        start(KadOptions::new()).await,
+        start(KadOptions::new()).await,
+    );
     let other: A = start(KadOptions::client()).await;
     acquaint(&a, &b).await;
     acquaint(&other, &b).await;
@@ -299,7 +315,10 @@ pub(crate) async fn reads_long_responses<A: KadNode, B: KadNode>() {
     })
     .await;
     for _ in 0..40 {
-        let nobody = Keypair::generate_ed25519().public().to_peer_id().to_string();
+        let nobody = Keypair::generate_ed25519()
+            .public()
+            .to_peer_id()
+            .to_string();
         for port in 0..16 {
             // Nobody here speaks QUIC, so that the name is never looked up.
             let host = "a-very-long-name-of-a-host.in-a-very-long-domain.invalid";

@@ -14,7 +14,10 @@ const FIND_NODE: [u8; 6] = [5, 0x08, 4, 0x12, 1, b'k'];
 
 /// One stream carries any number of requests, one after another or all at once.
 async fn answers_again<N: KadNode>() {
-    let (node, other): (N, N) = (start(KadOptions::new()).await, start(KadOptions::new()).await);
+    let (node, other): (N, N) = (
+        start(KadOptions::new()).await,
+        start(KadOptions::new()).await,
+    );
     acquaint(&node, &other).await;
     let client = DrywirePeer::start(Options::bare()).unwrap();
     let address = format!("{}/p2p/{}", node.address(), node.id());

@@ -336,7 +336,15 @@ impl<S: RecordStore> Protocol for Kademlia<S> {
             {
                 self.requests_finished(stream, cx);
             }
-            Input::Writable { stream } => self.writable(stream, cx),
+            Input::Writable { stream } => match self.streams.get(&stream) {
+                Some(Use::Outbound(rpc)) => self.hand_over(*rpc, cx),
+                _ => self.writable(stream, cx),
+            },
+            Input::Opened { stream, .. } => {
+                if let Some(Use::Outbound(rpc)) = self.streams.get(&stream) {
+                    self.agreed(*rpc, cx);
+                }
+            }
             Input::StreamEnded { stream, end } => {
                 if let Some(Use::Outbound(rpc)) = self.streams.get(&stream) {
                     self.outbound_ended(*rpc, stream, end, cx);

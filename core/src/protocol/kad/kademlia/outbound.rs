@@ -1,4 +1,7 @@
-//! Requests to peers: one stream for each, half-closed once it is written.
+//! Requests to peers: one stream for each.
+//!
+//! A request goes out together with the proposal of its name, and the stream is half-closed when the peer has agreed to it:
+//! js-libp2p 3 loses what comes together with the end of a stream that it still negotiates.
 
 use super::{Cx, Deadline, Kademlia, Use};
 use crate::{
@@ -25,6 +28,10 @@ pub(super) struct Outbound {
     message: Bytes,
     responds: bool,
     stream: Option<StreamRef>,
+    /// The message is with the connection.
+    handed_over: bool,
+    /// The peer has agreed to the name.
+    agreed: bool,
 }
 
 /// A peer that is connected, or waited for.
@@ -51,6 +58,8 @@ impl<S: RecordStore> Kademlia<S> {
             message,
             responds,
             stream: None,
+            handed_over: false,
+            agreed: false,
         };
         self.outbound.insert(rpc, request);
         if !self.send(rpc, cx) {
@@ -73,17 +82,41 @@ impl<S: RecordStore> Kademlia<S> {
             max_len: u32::try_from(config.max_response_len).unwrap_or(u32::MAX),
         };
         let names = &config.protocol_names;
-        match cx.open_with(connection, names, kind, false, request.message.clone()) {
+        match cx.open(connection, names, kind, false) {
             Ok(stream) => {
-                if !request.responds {
-                    cx.report_sent(stream);
-                }
                 request.stream = Some(stream);
+                (request.handed_over, request.agreed) = (false, false);
                 self.streams.insert(stream, Use::Outbound(rpc));
+                self.hand_over(rpc, cx);
                 true
             }
-            Err(OpenStreamError::NotConnected) => false,
             Err(_) => false,
+        }
+    }
+
+    /// Gives the message to the connection, if it has not been, and ends the stream once the peer has agreed. Without room
+    /// on the connection, it is tried again when there is.
+    pub(super) fn hand_over(&mut self, rpc: RpcId, cx: &mut Cx<'_>) {
+        let Some(request) = self.outbound.get_mut(&rpc) else {
+            return;
+        };
+        let Some(stream) = request.stream else {
+            return;
+        };
+        if !request.handed_over {
+            // A stream that is gone tells so by itself.
+            request.handed_over = cx.send(stream, request.message.clone()).is_ok();
+        }
+        if request.handed_over && request.agreed && cx.finish(stream) && !request.responds {
+            cx.report_sent(stream);
+        }
+    }
+
+    /// The peer has agreed to the name of a stream.
+    pub(super) fn agreed(&mut self, rpc: RpcId, cx: &mut Cx<'_>) {
+        if let Some(request) = self.outbound.get_mut(&rpc) {
+            request.agreed = true;
+            self.hand_over(rpc, cx);
         }
     }
 
