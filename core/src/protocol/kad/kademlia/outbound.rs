@@ -12,7 +12,7 @@ use crate::{
         dht::{RpcFailure, RpcId},
         store::RecordStore,
     },
-    swarm::{DialError, DialId, DialOptions, OpenStreamError, StreamRef},
+    swarm::{DialError, DialId, DialOptions, StreamRef},
 };
 use alloc::collections::VecDeque;
 use bytes::Bytes;
