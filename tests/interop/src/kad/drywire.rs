@@ -176,7 +176,7 @@ impl KadNode for DrywireKad {
             true => Mode::Server,
             false => Mode::Client,
         };
-        let kad = Kademlia::with_config(keypair.peer_id(), config(&options)).with_mode(mode);
+        let kad = Kademlia::new(config(&options)).with_mode(mode);
         let protocols = Protocols {
             identify: Identify::default(),
             ping: Ping::default(),

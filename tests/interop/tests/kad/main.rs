@@ -12,6 +12,6 @@ pairings! {
     drywire_to_libp2p: DrywireKad => Libp2pKad: all;
     libp2p_to_drywire: Libp2pKad => DrywireKad: all;
     drywire_to_drywire: DrywireKad => DrywireKad: all;
-    drywire_to_js: DrywireKad => JsKad: js;
-    js_to_drywire: JsKad => DrywireKad: js;
+    drywire_to_js: DrywireKad => JsKad: to_js;
+    js_to_drywire: JsKad => DrywireKad: from_js;
 }
