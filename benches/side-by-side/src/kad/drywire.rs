@@ -51,7 +51,7 @@ fn node(number: usize) -> io::Result<Node<Protocols>> {
     let seed = Seed::for_tests(number as u64);
     let keypair = Keypair::ed25519_from_seed(&seed);
     let kad = Config::new(ProtocolName::from_static(NAME));
-    let kad = Kademlia::with_config(keypair.peer_id(), kad).with_mode(Mode::Server);
+    let kad = Kademlia::new(kad).with_mode(Mode::Server);
     let protocols = Protocols {
         identify: Identify::default(),
         kad,

@@ -126,7 +126,8 @@ fn run(subject: &str, nodes: usize, lookups: usize) -> io::Result<Figures> {
 }
 
 fn table(subjects: &[String], nodes: usize, figures: &[Vec<Figures>]) -> String {
-    let rows: [(&str, fn(&Figures) -> f64); 6] = [
+    type Row = (&'static str, fn(&Figures) -> f64);
+    let rows: [Row; 6] = [
         ("CPU ms per node that joins", |run| run.join_ms),
         ("CPU ms per lookup", |run| run.lookup_ms),
         ("resident KiB per node", |run| run.resident_kib),

@@ -3,7 +3,7 @@
 use super::{Found, KadNode, KadOptions, Put, Told};
 use crate::{Error, Options, drywire_peer};
 use drywire::{
-    identity::{Keypair, PeerId},
+    identity::PeerId,
     multiaddr::Multiaddr,
     multistream::ProtocolName,
     protocol::{
@@ -171,7 +171,6 @@ impl KadNode for DrywireKad {
 
     async fn start(options: KadOptions) -> Result<Self, Error> {
         let secret = super::secret();
-        let keypair = Keypair::from_ed25519_secret(&secret);
         let mode = match options.server {
             true => Mode::Server,
             false => Mode::Client,

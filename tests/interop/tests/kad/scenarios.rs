@@ -18,11 +18,10 @@ const AGAIN: Duration = Duration::from_millis(50);
 /// Runs a scenario in a runtime of its own; or prints why it cannot.
 pub(crate) fn run<A: KadNode, B: KadNode, F: Future<Output = ()>>(scenario: impl FnOnce() -> F) {
     let js = TypeId::of::<JsKad>();
-    if TypeId::of::<A>() == js || TypeId::of::<B>() == js {
-        if let Err(reason) = JsKad::available() {
-            println!("skipped, there is no js-libp2p here: {reason}");
-            return;
-        }
+    let needs_js = TypeId::of::<A>() == js || TypeId::of::<B>() == js;
+    if needs_js && let Err(reason) = JsKad::available() {
+        println!("skipped, there is no js-libp2p here: {reason}");
+        return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
