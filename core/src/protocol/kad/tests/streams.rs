@@ -14,6 +14,7 @@ use crate::{
     },
     time::Instant,
 };
+use bytes::Bytes;
 use core::time::Duration;
 use std::{collections::BTreeSet, vec::Vec};
 
@@ -197,6 +198,16 @@ fn a_client_refuses_and_ends_what_is_open() {
     assert_eq!(bench.run(|_, cx| cx.protocols().count()), 0);
 }
 
+/// The requests that were sent since it was asked last.
+fn asked(bench: &mut Bench<Kademlia>) -> Vec<(ConnectionId, StreamId, Bytes)> {
+    let told = bench.told().into_iter();
+    told.filter_map(|(connection, message)| match message {
+        ToConnectionMessage::Send { stream, bytes } => Some((connection, stream, bytes)),
+        _ => None,
+    })
+    .collect()
+}
+
 /// Makes the node know a peer, and look for something.
 fn looking(bench: &mut Bench<Kademlia>) -> (ConnectionId, QueryId) {
     let connection = bench.connect(1, REMOTE, Direction::Outbound);
@@ -226,13 +237,34 @@ fn response(kind: MessageType) -> Vec<u8> {
     out
 }
 
+/// Regression: js-libp2p loses what comes together with the end of a stream it has not agreed to yet.
+#[test]
+fn a_stream_ends_once_the_peer_has_agreed_to_it() {
+    let mut bench = server(|_| {});
+    let (connection, _) = looking(&mut bench);
+    let finishes = |told: &[(ConnectionId, ToConnectionMessage)]| {
+        let finish =
+            |message: &ToConnectionMessage| matches!(message, ToConnectionMessage::Finish { .. });
+        told.iter().filter(|(_, message)| finish(message)).count()
+    };
+    let told = bench.told();
+    assert_eq!(finishes(&told), 0, "{told:?}");
+    let stream = told.iter().find_map(|(_, message)| match message {
+        ToConnectionMessage::Send { stream, .. } => Some(*stream),
+        _ => None,
+    });
+    bench.agree(connection, stream.expect("asked at once"), NAME);
+    let told = bench.told();
+    assert_eq!(finishes(&told), 1, "{told:?}");
+}
+
 #[test]
 fn a_request_is_one_message_on_a_stream_of_its_own() {
     let mut bench = server(|_| {});
     let (connection, query) = looking(&mut bench);
-    let asked = bench.exchanges();
-    let [(on, stream, message)] = asked.as_slice() else {
-        panic!("{asked:?}")
+    let sent = asked(&mut bench);
+    let [(on, stream, message)] = sent.as_slice() else {
+        panic!("{sent:?}")
     };
     assert_eq!(*on, connection);
     let message = Message::decode(message).unwrap();
@@ -253,7 +285,7 @@ fn a_request_is_one_message_on_a_stream_of_its_own() {
 fn a_response_of_another_type_is_none() {
     let mut bench = server(|_| {});
     let (connection, query) = looking(&mut bench);
-    let (_, stream, _) = bench.exchanges()[0].clone();
+    let (_, stream, _) = asked(&mut bench)[0].clone();
     bench.data(connection, stream, &response(MessageType::GetProviders));
     assert_eq!(closest(&mut bench, query), Some(0), "nobody answered");
     assert_eq!(bench.swarm.protocols().statistics().malformed_responses, 1);
@@ -263,7 +295,7 @@ fn a_response_of_another_type_is_none() {
 fn a_peer_that_refuses_the_protocol_leaves_the_table() {
     let mut bench = server(|_| {});
     let (connection, query) = looking(&mut bench);
-    let (_, stream, _) = bench.exchanges()[0].clone();
+    let (_, stream, _) = asked(&mut bench)[0].clone();
     let end = StreamEnd::Failed(StreamError::UnsupportedProtocol);
     bench.ended(connection, stream, end);
     assert_eq!(closest(&mut bench, query), Some(0));
@@ -275,7 +307,7 @@ fn a_peer_that_refuses_the_protocol_leaves_the_table() {
 fn a_silent_peer_is_given_up() {
     let mut bench = server(|_| {});
     let (_, query) = looking(&mut bench);
-    let (_, stream, _) = bench.exchanges()[0].clone();
+    let (_, stream, _) = asked(&mut bench)[0].clone();
     let before = bench.now;
     let mut ended = None;
     for _ in 0..20 {
@@ -297,7 +329,7 @@ fn a_silent_peer_is_given_up() {
 fn a_query_that_is_given_up_asks_nobody_any_more() {
     let mut bench = server(|_| {});
     let (_, query) = looking(&mut bench);
-    let (_, stream, _) = bench.exchanges()[0].clone();
+    let (_, stream, _) = asked(&mut bench)[0].clone();
     assert!(bench.run(|kad, cx| kad.give_up(&query, cx)));
     assert_eq!(resets(&mut bench), [(stream, code::NO_ERROR)]);
     bench.wait(Duration::from_secs(100));
@@ -318,8 +350,7 @@ fn one_dial_serves_all_requests_to_a_peer() {
     assert_eq!(attempts.len(), 1);
     let connection = bench.connected(attempts[0], REMOTE).unwrap();
     bench.secure(connection, 1);
-    let keys: BTreeSet<Vec<u8>> = bench
-        .exchanges()
+    let keys: BTreeSet<Vec<u8>> = asked(&mut bench)
         .iter()
         .map(|(_, _, message)| Message::decode(message).unwrap().key.to_vec())
         .collect();
