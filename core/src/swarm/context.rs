@@ -135,6 +135,14 @@ impl<'a, E> Context<'a, E> {
         (result, events)
     }
 
+    /// Whether the node is shutting down: nothing is dialed nor accepted any more, and all connections are closing. Every
+    /// protocol gets an [`Input::Timeout`](super::Input::Timeout) when that begins; one that does things by itself should
+    /// rest from then on.
+    #[must_use]
+    pub fn is_shutting_down(&self) -> bool {
+        self.state.is_shutting_down()
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> Instant {

@@ -420,6 +420,8 @@ impl<P: Protocol> Swarm<P> {
         self.state.advance(now);
         when_recorded!(self, self.note(In::Shutdown));
         self.state.shut_down();
+        // So that protocols without a connection hear of it too.
+        self.state.broadcast(Broadcast::Timeout);
         self.run();
     }
 

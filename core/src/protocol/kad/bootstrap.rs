@@ -51,6 +51,11 @@ impl BootstrapTimers {
         self.reset(now);
     }
 
+    /// There will be no more.
+    pub(super) fn stop(&mut self) {
+        *self = Self::new(None, None, Instant::ZERO);
+    }
+
     /// One is given up.
     pub(super) const fn given_up(&mut self) {
         self.running = self.running.saturating_sub(1);

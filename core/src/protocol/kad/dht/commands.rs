@@ -38,6 +38,8 @@ pub enum QueryRefused {
     Store(StoreError),
     /// The key is empty, or longer than allowed.
     KeyLength,
+    /// The node is shutting down.
+    ShuttingDown,
 }
 
 impl fmt::Display for QueryRefused {
@@ -49,6 +51,7 @@ impl fmt::Display for QueryRefused {
             Self::Invalid(error) => write!(f, "the record is not valid: {error}"),
             Self::Store(error) => write!(f, "the record was not stored: {error}"),
             Self::KeyLength => f.write_str("the key is empty or too long"),
+            Self::ShuttingDown => f.write_str("this node is shutting down"),
         }
     }
 }
@@ -267,6 +270,23 @@ impl<S: RecordStore> Dht<S> {
         true
     }
 
+    /// Does nothing any more, and has no deadlines: the node is shutting down. Every query ends with what it has found, as if
+    /// it had taken too long.
+    pub fn stop(&mut self, at: Moment) {
+        self.stopped = true;
+        while let Some((id, mut query)) = self.queries.pop_first() {
+            if let QueryInfo::Bootstrap { remaining, .. } = &mut query.info {
+                *remaining = None;
+            }
+            self.conclude(at, id, query, super::queries::End::TimedOut);
+        }
+        self.bootstraps.stop();
+        self.timers = crate::swarm::Timers::new();
+        self.rpcs.clear();
+        self.candidates.clear();
+        *self.ending.get_mut() = false;
+    }
+
     /// The application has found a record of a peer worth storing, see
     /// [`StoreInserts::FilterBoth`](super::super::StoreInserts::FilterBoth).
     pub fn store_record(&mut self, at: Moment, record: Record, source: PeerId) {
@@ -303,6 +323,9 @@ impl<S: RecordStore> Dht<S> {
     }
 
     fn room_for_query(&self) -> Result<(), QueryRefused> {
+        if self.stopped {
+            return Err(QueryRefused::ShuttingDown);
+        }
         if self.queries.len() >= self.config.max_queries {
             return Err(QueryRefused::TooManyQueries);
         }

@@ -230,6 +230,8 @@ pub struct Dht<S = MemoryStore> {
     rng: Rng,
     mode: Mode,
     pinned: bool,
+    /// The node is shutting down.
+    stopped: bool,
     listen: Vec<Multiaddr>,
     external: Vec<Multiaddr>,
     queries_begun: u64,
@@ -284,6 +286,7 @@ impl<S: RecordStore> Dht<S> {
             rng: seed.rng(),
             mode: Mode::Client,
             pinned: false,
+            stopped: false,
             listen: Vec::new(),
             external: Vec::new(),
             queries_begun: 0,
@@ -472,7 +475,7 @@ impl<S: RecordStore> Dht<S> {
     /// When [`handle_timeout`](Self::handle_timeout) is wanted. [`Instant::ZERO`] is at once.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let waits = !self.outputs.is_empty() || self.store.has_reply();
+        let waits = !self.outputs.is_empty() || (self.store.has_reply() && !self.stopped);
         if waits || self.ending.load(Ordering::Relaxed) {
             return Some(Instant::ZERO);
         }

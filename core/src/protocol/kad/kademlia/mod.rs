@@ -81,6 +81,7 @@ pub struct Kademlia<S = MemoryStore> {
     received: u64,
     refused_names: Vec<AcceptError>,
     started: bool,
+    stopped: bool,
 }
 
 impl Kademlia<MemoryStore> {
@@ -123,6 +124,7 @@ impl<S: RecordStore> Kademlia<S> {
             received: 0,
             refused_names: Vec::new(),
             started: false,
+            stopped: false,
         }
     }
 
@@ -252,6 +254,14 @@ impl<S: RecordStore> Kademlia<S> {
         });
     }
 
+    /// The node is shutting down.
+    fn stop(&mut self, cx: &mut Cx<'_>) {
+        self.stopped = true;
+        self.with_dht(cx, Dht::stop);
+        self.timers = Timers::new();
+        self.outbound.clear();
+    }
+
     fn timeout(&mut self, cx: &mut Cx<'_>) {
         while let Some(deadline) = self.timers.pop_due(cx.now()) {
             match deadline {
@@ -315,6 +325,15 @@ impl<S: RecordStore> Protocol for Kademlia<S> {
     }
 
     fn handle(&mut self, _: Slot, input: Input<'_>, cx: &mut Cx<'_>) {
+        if cx.is_shutting_down() && !self.stopped {
+            self.stop(cx);
+        }
+        if self.stopped {
+            if let Input::StreamEnded { stream, .. } = input {
+                self.stream_over(stream, cx);
+            }
+            return;
+        }
         match input {
             Input::ConnectionUp { .. } => self.connected(&input, cx),
             Input::ConnectionDown { connection, .. } => self.disconnected(connection, cx),
