@@ -355,8 +355,8 @@ macro_rules! pairings {
         pairings!(@open $acts, $other: follows_modes);
     };
     (@from_js $acts:ty, $other:ty) => {
-        pairings!(@tests $acts, $other: keeps_public_keys);
-        pairings!(@open $acts, $other: looks_for_peers tells_providers joins_two follows_modes);
+        pairings!(@open $acts, $other:
+            looks_for_peers keeps_public_keys tells_providers joins_two follows_modes);
     };
     (@open $acts:ty, $other:ty: $($scenario:ident)*) => { $(
         #[test]
