@@ -548,6 +548,15 @@ impl Identify {
                 }
             }
             (_, StreamEnd::Finished | StreamEnd::Failed(StreamError::Connection(_))) => {}
+            // All is said. rust-libp2p drops the stream once it has read a message, without waiting for the end.
+            (
+                Exchange::Sending {
+                    waiting: None,
+                    push: false,
+                    ..
+                },
+                StreamEnd::Failed(_),
+            ) => {}
             (Exchange::Receiving { push: false, .. }, _) if unsupported => {
                 self.timers.clear(Timer::Ask(connection));
                 self.report(connection, Error::Unsupported, cx);

@@ -664,3 +664,27 @@ fn an_answer_ends_with_the_peers_side_or_a_moment_later() {
     asker.bench.wait(Duration::from_millis(1));
     assert_eq!(ends(&mut asker, silent), 1);
 }
+
+/// rust-libp2p drops the stream when it has read the answer, before its end.
+#[test]
+fn a_peer_that_has_the_whole_answer_may_drop_the_stream() {
+    let mut asker = Peer::at("/ip4/198.51.100.1/tcp/1");
+    let reset = StreamEnd::Failed(StreamError::ResetByPeer(0));
+    let stream = asker.bench.inbound(asker.connection, PROTOCOL);
+    assert_eq!(asker.bench.sent(stream).len(), 1);
+    asker.bench.events();
+    asker.bench.ended(asker.connection, stream, reset.clone());
+    assert_eq!(asker.bench.events(), []);
+    assert!(
+        !asker
+            .bench
+            .swarm
+            .protocols()
+            .exchanges
+            .keys()
+            .any(|of| of.stream == stream)
+    );
+    // One that drops the stream it was to answer on has not said who it is.
+    asker.bench.ended(asker.connection, asker.asked, reset);
+    failure(&asker.bench.events());
+}
