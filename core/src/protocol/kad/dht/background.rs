@@ -47,6 +47,9 @@ impl<S: RecordStore> Dht<S> {
 
     /// How many more queries of the background may run.
     fn room_for_jobs(&self) -> usize {
+        if self.stopped {
+            return 0;
+        }
         let running = self.queries.values().filter(|query| {
             matches!(
                 query.info,

@@ -70,14 +70,7 @@ impl<S: RecordStore> Dht<S> {
         options: QueryOptions,
     ) -> Result<QueryId, QueryRefused> {
         self.check_key(key.len())?;
-        let num_results = options.num_results.unwrap_or(K_VALUE).min(K_VALUE);
-        let info = QueryInfo::GetClosestPeers {
-            key: key.to_vec(),
-            step: ProgressStep::FIRST,
-            num_results,
-        };
-        let options = options.num_results(num_results);
-        self.look_up(at, info, key, request::find_node, options)
+        self.search(at, key, None, options)
     }
 
     /// See [`Kademlia::find_peer`](super::super::Kademlia::find_peer).
@@ -90,16 +83,27 @@ impl<S: RecordStore> Dht<S> {
         peer: PeerId,
         options: QueryOptions,
     ) -> Result<QueryId, QueryRefused> {
+        self.search(at, peer.as_bytes(), Some(peer), options)
+    }
+
+    /// A search for the closest peers, or until the sought one is found.
+    fn search(
+        &mut self,
+        at: Moment,
+        key: &[u8],
+        seeks: Option<PeerId>,
+        options: QueryOptions,
+    ) -> Result<QueryId, QueryRefused> {
         let num_results = options.num_results.unwrap_or(K_VALUE).min(K_VALUE);
         let info = QueryInfo::GetClosestPeers {
-            key: peer.as_bytes().to_vec(),
+            key: key.to_vec(),
             step: ProgressStep::FIRST,
             num_results,
         };
         let options = options.num_results(num_results);
-        let id = self.insert_query(at, info, peer.as_bytes(), request::find_node, options)?;
+        let id = self.insert_query(at, info, key, request::find_node, options)?;
         if let Some(query) = self.queries.get_mut(&id) {
-            query.seeks = Some(peer);
+            query.seeks = seeks;
         }
         self.advance(at, id);
         Ok(id)
@@ -330,20 +334,6 @@ impl<S: RecordStore> Dht<S> {
             return Err(QueryRefused::TooManyQueries);
         }
         Ok(())
-    }
-
-    /// A lookup that begins at once.
-    fn look_up(
-        &mut self,
-        at: Moment,
-        info: QueryInfo,
-        key: &[u8],
-        encode: fn(&mut Vec<u8>, &[u8]),
-        options: QueryOptions,
-    ) -> Result<QueryId, QueryRefused> {
-        let id = self.insert_query(at, info, key, encode, options)?;
-        self.advance(at, id);
-        Ok(id)
     }
 
     /// A lookup that begins when [`advance`](Self::advance) is called.

@@ -58,13 +58,15 @@ impl<S: RecordStore> Dht<S> {
         let QueryInfo::AddProvider { key, .. } = &query.info else {
             return;
         };
-        let message = self.announcement(key);
+        let mut message = None;
         for (closer, peer) in &known {
             if *closer < ONE_IS_CLOSE && *peer != self.local && query.told.insert(*peer) {
                 query.stats.requests = query.stats.requests.saturating_add(1);
                 query.early_open = query.early_open.saturating_add(1);
-                let purpose = Purpose::Announce(id);
-                self.request(at, *peer, message.clone(), false, purpose);
+                let message = message
+                    .get_or_insert_with(|| self.announcement(key))
+                    .clone();
+                self.request(at, *peer, message, false, Purpose::Announce(id));
             }
         }
         let sum: f64 = known.iter().map(|(closer, _)| closer).sum();
@@ -94,35 +96,26 @@ impl<S: RecordStore> Dht<S> {
         if told_it {
             query.told_early = query.told_early.saturating_add(1);
             query.stats.successes = query.stats.successes.saturating_add(1);
+            query.count_told();
         } else {
             query.stats.failures = query.stats.failures.saturating_add(1);
         }
-        if let QueryInfo::AddProvider {
-            phase: AddProviderPhase::AddProvider { told },
-            ..
-        } = &mut query.info
-        {
-            *told = told.saturating_add(usize::from(told_it));
-            let enough = self.is_told_enough(id);
-            if let Some(query) = self.queries.get_mut(&id) {
-                query.ends_early |= enough;
-            }
+        if query.is_giving() {
             self.advance(at, id);
         }
     }
+}
 
-    /// Whether an announcement that was made early need not wait for the rest.
-    pub(super) fn is_told_enough(&self, id: QueryId) -> bool {
-        let Some(query) = self.queries.get(&id) else {
-            return false;
-        };
-        let QueryInfo::AddProvider {
+impl Query {
+    /// One more peer has been told of a provider. An announcement that was made early need not wait for all of them.
+    pub(super) fn count_told(&mut self) {
+        if let QueryInfo::AddProvider {
             phase: AddProviderPhase::AddProvider { told },
             ..
-        } = query.info
-        else {
-            return false;
-        };
-        !query.told.is_empty() && told >= TOLD_ENOUGH
+        } = &mut self.info
+        {
+            *told = told.saturating_add(1);
+            self.ends_early |= !self.told.is_empty() && *told >= TOLD_ENOUGH;
+        }
     }
 }

@@ -92,18 +92,7 @@ impl<S: RecordStore> Dht<S> {
         }
         query.in_flight.retain(|flight| flight.rpc != rpc);
         query.stats.successes = query.stats.successes.saturating_add(1);
-        if let QueryInfo::AddProvider {
-            phase: AddProviderPhase::AddProvider { told },
-            ..
-        } = &mut query.info
-        {
-            *told = told.saturating_add(1);
-        }
-        let enough = self.is_told_enough(id);
-        let Some(query) = self.queries.get_mut(&id) else {
-            return;
-        };
-        query.ends_early |= enough;
+        query.count_told();
         query.peers.on_success(&about.peer, [], at.now);
         self.advance(at, id);
     }
@@ -400,7 +389,7 @@ impl Query {
     }
 
     /// Peers are being given something: that is not taken back.
-    const fn is_giving(&self) -> bool {
+    pub(super) const fn is_giving(&self) -> bool {
         matches!(
             self.info,
             QueryInfo::PutRecord {

@@ -7,6 +7,7 @@ use crate::{
         config::Caching,
         event::{GetProvidersOk, GetRecordOk, PeerRecord, QueryResult},
         iterators::PeersIterator,
+        key::Key,
         message::{Message, request},
         query::{Answered, PutRecordPhase, Query, QueryId, QueryInfo},
         record::{PeerInfo, ProviderRecord, Record},
@@ -54,7 +55,11 @@ impl<S: RecordStore> Dht<S> {
                 cache_candidates, ..
             } = &mut query.info
             {
-                Self::candidates_for_cache(cache_candidates, peer, &target, max_peers.into());
+                // The closest of those that do not have it.
+                cache_candidates.insert(Key::of_peer(&peer).distance(&target), peer);
+                while cache_candidates.len() > usize::from(max_peers) {
+                    cache_candidates.pop_last();
+                }
             }
             return;
         };

@@ -20,7 +20,7 @@ use crate::{
         store::RecordStore,
     },
 };
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
 use core::num::NonZeroUsize;
 
@@ -247,11 +247,7 @@ impl<S: RecordStore> Dht<S> {
             PutRecordPhase::PutRecord { success } => core::mem::take(success),
             _ => Vec::new(),
         };
-        let total = match context {
-            PutRecordContext::Custom => NonZeroUsize::new(query.asked).unwrap_or(NonZeroUsize::MIN),
-            _ => self.config.replication_factor,
-        };
-        let quorum = quorum.eval(total, query.asked);
+        let quorum = self.peers_needed(*quorum, context, query.asked);
         let result = if success.len() >= quorum.get() {
             Ok(PutRecordOk { key, success })
         } else if end == End::TimedOut {
@@ -340,12 +336,23 @@ impl<S: RecordStore> Dht<S> {
         else {
             return false;
         };
+        // Of those that were found: all have been asked by then, so nothing is gained by ending before the last answer.
+        *quorum != Quorum::AllFound
+            && success.len() >= self.peers_needed(*quorum, *context, query.asked).get()
+    }
+
+    /// How many peers must take a record that `asked` peers were asked to take.
+    fn peers_needed(
+        &self,
+        quorum: Quorum,
+        context: PutRecordContext,
+        asked: usize,
+    ) -> NonZeroUsize {
         let total = match context {
-            PutRecordContext::Custom => NonZeroUsize::new(query.asked).unwrap_or(NonZeroUsize::MIN),
+            PutRecordContext::Custom => NonZeroUsize::new(asked).unwrap_or(NonZeroUsize::MIN),
             _ => self.config.replication_factor,
         };
-        // Of those that were found: all have been asked by then, so nothing is gained by ending before the last answer.
-        *quorum != Quorum::AllFound && success.len() >= quorum.eval(total, query.asked).get()
+        quorum.eval(total, asked)
     }
 
     /// The peers that buckets farther than that of the closest neighbour are filled by looking up.
@@ -376,18 +383,12 @@ impl<S: RecordStore> Dht<S> {
         const TRIES: u32 = 4096;
         let mut best: Option<(u8, PeerId)> = None;
         let mut multihash = [0; 34];
-        let (head, digest) = multihash.split_at_mut(2);
+        let (head, _) = multihash.split_at_mut(2);
         head.copy_from_slice(&SHA2_256);
-        let mut digest_of = |rng: &mut crate::seed::Rng| {
-            rand_core::Rng::fill_bytes(rng, digest);
-            let mut whole = [0; 34];
-            let (start, rest) = whole.split_at_mut(2);
-            start.copy_from_slice(&SHA2_256);
-            rest.copy_from_slice(digest);
-            PeerId::from_bytes(&whole).ok()
-        };
         for _ in 0..TRIES {
-            let peer = digest_of(&mut self.rng)?;
+            let (_, digest) = multihash.split_at_mut(2);
+            rand_core::Rng::fill_bytes(&mut self.rng, digest);
+            let peer = PeerId::from_bytes(&multihash).ok()?;
             let index = Key::of_peer(&peer).distance(&self.position).ilog2()?;
             let off = index.abs_diff(bucket);
             if best.is_none_or(|(least, _)| off < least) {
@@ -398,18 +399,5 @@ impl<S: RecordStore> Dht<S> {
             }
         }
         best.map(|(_, peer)| peer)
-    }
-
-    /// What a get has found was not known to these peers.
-    pub(super) fn candidates_for_cache(
-        candidates: &mut BTreeMap<crate::protocol::kad::key::Distance, PeerId>,
-        peer: PeerId,
-        target: &Key,
-        max: usize,
-    ) {
-        candidates.insert(Key::of_peer(&peer).distance(target), peer);
-        while candidates.len() > max {
-            candidates.pop_last();
-        }
     }
 }

@@ -260,6 +260,9 @@ impl<S: RecordStore> Kademlia<S> {
         self.with_dht(cx, Dht::stop);
         self.timers = Timers::new();
         self.outbound.clear();
+        self.links.clear();
+        self.peers.clear();
+        self.dials.clear();
     }
 
     fn timeout(&mut self, cx: &mut Cx<'_>) {

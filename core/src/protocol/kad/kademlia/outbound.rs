@@ -249,15 +249,20 @@ impl<S: RecordStore> Kademlia<S> {
         let Some(request) = self.outbound.remove(&rpc) else {
             return;
         };
-        self.streams.insert(stream, Use::Draining);
-        self.timers
-            .set(Deadline::Drain(stream), cx.now().saturating_add(DRAIN));
+        self.drain(stream, cx);
         if request.responds {
             self.with_dht(cx, |dht, at| dht.handle_response(at, rpc, Ok(bytes)));
         } else {
             // Some implementations echo what needs no answer.
             self.with_dht(cx, |dht, at| dht.handle_sent(at, rpc));
         }
+    }
+
+    /// A stream has done its work: what is left is its end.
+    fn drain(&mut self, stream: StreamRef, cx: &Cx<'_>) {
+        self.streams.insert(stream, Use::Draining);
+        self.timers
+            .set(Deadline::Drain(stream), cx.now().saturating_add(DRAIN));
     }
 
     /// A request without a response has left.
@@ -270,9 +275,7 @@ impl<S: RecordStore> Kademlia<S> {
             return;
         }
         self.outbound.remove(&rpc);
-        self.streams.insert(stream, Use::Draining);
-        self.timers
-            .set(Deadline::Drain(stream), cx.now().saturating_add(DRAIN));
+        self.drain(stream, cx);
         self.with_dht(cx, |dht, at| dht.handle_sent(at, rpc));
     }
 

@@ -81,6 +81,21 @@ fn all_records_are_given_once_in_each_run() {
     assert_eq!(bench.dht.queries().count(), 0);
 }
 
+/// A run that waits for room, when every query ends at once.
+#[test]
+fn a_run_under_way_ends_with_the_node() {
+    let mut bench = Bench::new(jobs(Some(HOUR), Some(HOUR)));
+    bench.know([1]);
+    own(&mut bench, 0..300);
+    bench.pass(HOUR);
+    assert_eq!(bench.dht.queries().count(), 100);
+    bench.events.clear();
+    bench.run(|dht, at| dht.stop(at));
+    assert_eq!(bench.dht.queries().count(), 0);
+    assert_eq!(bench.events.len(), 100);
+    assert_eq!(bench.dht.poll_timeout(), None);
+}
+
 /// `exceed_jobs_max_queries`, rust-libp2p 1290: never more than a hundred at once, and queries of the application besides.
 #[test]
 fn no_more_than_a_hundred_run_at_once() {
