@@ -14,6 +14,9 @@ fn drywire() -> Command {
         let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml");
         let built = Command::new(env!("CARGO"))
             .args(["build", "--workspace", "--all-features", "--bin", "drywire"])
+            // With a test, the libraries have the features that the workspace's tests have built them with: without one,
+            // everything would be built once more.
+            .args(["--test", "program"])
             .args(["--manifest-path", workspace, "--message-format", "json"])
             .stderr(Stdio::inherit())
             .output()
