@@ -18,6 +18,11 @@ impl Public {
         }
     }
 
+    /// A key that was checked before.
+    pub(crate) const fn checked_before(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -48,11 +48,15 @@ impl PeerId {
     /// The id of the peer that owns `key`.
     #[must_use]
     pub fn from_public_key(key: &PublicKey) -> Self {
-        let message = key.to_protobuf();
+        Self::from_key_message(&key.to_protobuf())
+    }
+
+    /// The id of the peer that owns the key in this message, which is not checked to be one.
+    pub(crate) fn from_key_message(message: &[u8]) -> Self {
         if message.len() <= MAX_INLINE_KEY {
-            Self::assemble(HASH_IDENTITY, &message)
+            Self::assemble(HASH_IDENTITY, message)
         } else {
-            Self::assemble(HASH_SHA2_256, &Sha256::digest(&message))
+            Self::assemble(HASH_SHA2_256, &Sha256::digest(message))
         }
     }
 

@@ -119,6 +119,18 @@ impl PublicKey {
         Ok(Self(inner))
     }
 
+    /// The Ed25519 key in this message, if it is that of a peer that has proved to have it, and so was checked before; `None`
+    /// for any other.
+    pub(crate) fn of_authenticated(peer: &PeerId, message: &[u8]) -> Option<Self> {
+        if PeerId::from_key_message(message) != *peer {
+            return None;
+        }
+        let (kind, data) = read_key_message(message).ok()?;
+        let bytes = <[u8; 32]>::try_from(data).ok()?;
+        (kind == KeyType::Ed25519)
+            .then(|| Self(Inner::Ed25519(ed25519::Public::checked_before(bytes))))
+    }
+
     /// The key message: always the same bytes for the same key, since the peer id is made of them.
     #[must_use]
     pub fn to_protobuf(&self) -> Vec<u8> {

@@ -51,20 +51,7 @@ impl SignedEnvelope {
     /// # Errors
     /// [`EnvelopeError`]: malformed, too long, or without a usable key.
     pub fn from_protobuf(message: &[u8]) -> Result<Self, EnvelopeError> {
-        if message.len() > Self::MAX_LEN {
-            return Err(EnvelopeError::TooLong);
-        }
-        let [mut key, mut payload_type, mut payload, mut signature] = [[].as_slice(); 4];
-        for field in Reader::new(message) {
-            let field = field?;
-            match field.number {
-                1 => key = field.as_bytes()?,
-                2 => payload_type = field.as_bytes()?,
-                3 => payload = field.as_bytes()?,
-                5 => signature = field.as_bytes()?,
-                _ => {}
-            }
-        }
+        let [key, payload_type, payload, signature] = fields(message)?;
         Ok(Self {
             public_key: PublicKey::from_protobuf(key)?,
             payload_type: payload_type.to_vec(),
@@ -116,6 +103,25 @@ impl SignedEnvelope {
         self.public_key.verify(&signed, &self.signature)?;
         Ok((self.public_key.peer_id(), &self.payload))
     }
+}
+
+/// Key, payload type, payload and signature of an envelope, unchecked.
+pub(super) fn fields(message: &[u8]) -> Result<[&[u8]; 4], EnvelopeError> {
+    if message.len() > SignedEnvelope::MAX_LEN {
+        return Err(EnvelopeError::TooLong);
+    }
+    let [mut key, mut payload_type, mut payload, mut signature] = [[].as_slice(); 4];
+    for field in Reader::new(message) {
+        let field = field?;
+        match field.number {
+            1 => key = field.as_bytes()?,
+            2 => payload_type = field.as_bytes()?,
+            3 => payload = field.as_bytes()?,
+            5 => signature = field.as_bytes()?,
+            _ => {}
+        }
+    }
+    Ok([key, payload_type, payload, signature])
 }
 
 /// What is signed: domain, type and payload, each after its length, so that no two triples share their bytes.

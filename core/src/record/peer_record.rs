@@ -92,6 +92,19 @@ impl PeerRecord {
         }
     }
 
+    /// Reads an encoded envelope without a look at its signature: for what a peer tells of itself where it has proved to have
+    /// the key. `None` unless it is by and about that peer.
+    pub(crate) fn read_own(envelope: &[u8], peer: &PeerId) -> Option<Self> {
+        let [key, payload_type, payload, _] = super::envelope::fields(envelope).ok()?;
+        let known_type = payload_type == PAYLOAD_TYPE || payload_type == LEGACY_PAYLOAD_TYPE;
+        if !known_type || PeerId::from_key_message(key) != *peer {
+            return None;
+        }
+        decode(payload)
+            .ok()
+            .filter(|record| record.peer_id == *peer)
+    }
+
     /// The peer whose addresses these are, and who signed them.
     #[must_use]
     pub const fn peer_id(&self) -> PeerId {

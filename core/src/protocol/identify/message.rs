@@ -41,7 +41,8 @@ pub struct Info {
     pub protocols: Vec<ProtocolName>,
     /// Where it sees this node.
     pub observed_address: Option<Multiaddr>,
-    /// Whether the addresses come from a record signed by the peer.
+    /// Whether the addresses come from a record signed by the peer. As the peer itself tells it, where it has proved to have
+    /// the key, the signature is checked only if the record says something else than the list beside it.
     pub certified: bool,
     pub(super) tells_addresses: bool,
     pub(super) tells_protocols: bool,
@@ -121,13 +122,11 @@ pub(super) fn read(
         }
     }
     if let Some(key) = key {
-        let key = PublicKey::from_protobuf(key).map_err(MessageError::Key)?;
-        if !peer.is_of(&key) {
-            return Err(MessageError::OtherKey);
-        }
-        info.public_key = Some(key);
+        info.public_key = Some(own_key(key, peer)?);
     }
-    let certificate = record.map_or(Certificate::None, |record| judge(record, peer));
+    let certificate = record.map_or(Certificate::None, |record| {
+        judge(record, peer, &info.listen_addresses)
+    });
     match &certificate {
         Certificate::Valid(record) => {
             (info.listen_addresses, info.certified) = (record.addresses().to_vec(), true);
@@ -142,7 +141,27 @@ pub(super) fn read(
     Ok((info, certificate))
 }
 
-fn judge(record: &[u8], peer: PeerId) -> Certificate {
+fn own_key(message: &[u8], peer: PeerId) -> Result<PublicKey, MessageError> {
+    // Nearly always it is the very key that the peer has proved to have.
+    if let Some(key) = PublicKey::of_authenticated(&peer, message) {
+        return Ok(key);
+    }
+    let key = PublicKey::from_protobuf(message).map_err(MessageError::Key)?;
+    if !peer.is_of(&key) {
+        return Err(MessageError::OtherKey);
+    }
+    Ok(key)
+}
+
+fn judge(record: &[u8], peer: PeerId, unsigned: &[Multiaddr]) -> Certificate {
+    let same = |own: &PeerRecord| {
+        let addresses = own.addresses().iter().map(Multiaddr::without_peer_id);
+        addresses.eq(unsigned.iter().cloned())
+    };
+    // It says what the peer has said: the signature, a costly thing, proves no more than the connection does.
+    if let Some(own) = PeerRecord::read_own(record, &peer).filter(same) {
+        return Certificate::Valid(own);
+    }
     match PeerRecord::open(record) {
         Ok(record) if record.peer_id() == peer => Certificate::Valid(record),
         Ok(_) | Err(PeerRecordError::OtherSigner) => Certificate::OfAnother,

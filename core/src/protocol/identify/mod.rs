@@ -227,6 +227,8 @@ pub struct Identify {
     waiting: usize,
     /// Pushes under way.
     pushes: usize,
+    /// There may be connections on which something older was told than is true now.
+    outdated: bool,
     timers: Timers<Timer>,
 }
 
@@ -502,17 +504,19 @@ impl Identify {
 
     /// Pushes to those who were told something older, as many at a time as may be.
     fn push_changes(&mut self, cx: &mut Context<'_, Event>) {
-        if !self.config.push || self.timers.get(Timer::Push).is_some() {
+        if !self.outdated || self.timers.get(Timer::Push).is_some() {
             return;
         }
         let version = self.local.version();
+        let room = MAX_PUSHES.saturating_sub(self.pushes);
         let outdated: Vec<ConnectionId> = self
             .connections
             .iter()
             .filter(|(_, known)| !known.no_push && known.told.is_some_and(|told| told < version))
             .map(|(connection, _)| *connection)
-            .take(MAX_PUSHES.saturating_sub(self.pushes))
+            .take(room)
             .collect();
+        self.outdated = outdated.len() >= room;
         let kind = StreamKind::Framed { max_len: MAX_PART };
         for connection in outdated {
             match cx.open(connection, &[PUSH_PROTOCOL], kind, true) {
@@ -619,7 +623,10 @@ impl Protocol for Identify {
             Input::Timeout => {
                 while let Some(timer) = self.timers.pop_due(cx.now()) {
                     match timer {
-                        Timer::Push => self.push_changes(cx),
+                        Timer::Push => {
+                            self.outdated = true;
+                            self.push_changes(cx);
+                        }
                         Timer::Ask(connection) => self.begin(connection, cx),
                         Timer::Exchange(stream) => {
                             self.fail(stream, code::NO_ERROR, Error::Timeout, cx);

@@ -403,6 +403,29 @@ fn records_are_bound_to_the_peer() {
     }
 }
 
+/// A signature adds nothing to what the peer has said beside it on a connection of its own.
+#[test]
+fn a_record_that_says_the_same_as_the_list_is_taken_as_it_is() {
+    let listen = ["/ip4/8.8.4.4/tcp/1", "/ip4/1.1.1.1/tcp/1"];
+    let mut unsigned = record(1, 5, &listen);
+    *unsigned.last_mut().unwrap() ^= 1;
+    let of_another = record(2, 5, &listen);
+    for (record, certified) in [
+        (record(1, 5, &listen), true),
+        (unsigned, true),
+        (of_another, false),
+    ] {
+        let mut peer_ = Peer::at(REMOTE);
+        let info = received(&peer_.answers(&[message(&listen, &["/a"], |writer| {
+            writer.bytes(SIGNED_PEER_RECORD, &record);
+        })]));
+        assert_eq!(
+            (info.certified, peer_.known().len()),
+            (certified, if certified { 2 } else { 0 })
+        );
+    }
+}
+
 /// Records of made-up peers are stored nowhere, however many come.
 #[test]
 fn foreign_records_are_not_stored() {

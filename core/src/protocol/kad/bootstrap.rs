@@ -65,7 +65,8 @@ impl BootstrapTimers {
     pub(super) fn finished(&mut self, now: Instant, sparse: bool) {
         self.given_up();
         if !sparse {
-            self.sparse = 0;
+            // Whoever came in meanwhile came in by it, and needs no other one.
+            (self.sparse, self.automatic) = (0, None);
             return;
         }
         let wanted = self.throttle.is_some() && self.automatic.is_none();
@@ -150,8 +151,11 @@ mod tests {
         assert_eq!(timers.next(), None);
         timers.trigger(at(600));
         assert!(!timers.is_due(at(100_000)));
-        timers.finished(at(700), false);
-        // One that was wanted meanwhile is not forgotten.
+        // One that was wanted meanwhile is not forgotten, unless nothing is left to be wished for.
+        let mut filled = timers.clone();
+        filled.finished(at(700), false);
+        assert_eq!(filled.next(), Some(at(60_500)));
+        timers.finished(at(700), true);
         assert_eq!(timers.next(), Some(at(1600)));
         let mut quiet = BootstrapTimers::new(Some(MINUTE), Some(SECOND), at(0));
         quiet.started(at(500));

@@ -65,6 +65,8 @@
 //!
 //! - Peers come into the table by themselves: by identify, after a [check](BucketInserts::Checked), and by answering queries. There,
 //!   only those that were dialed do. Peers that stop answering leave it; there, only an address goes.
+//! - A bootstrap leaves out the buckets that are full of peers that are alive, and what came in while one ran is no reason for
+//!   another one, unless the table is still sparse.
 //! - Time, randomness and the wall clock come from the host. Records expire by the wall clock, so that it can be tested and
 //!   survives a restart.
 //! - Values are [validated](validator::Validator), on every way in. A stored record is replaced only by one that is not worse.

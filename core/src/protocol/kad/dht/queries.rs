@@ -176,12 +176,16 @@ impl<S: RecordStore> Dht<S> {
                 continue;
             }
             addresses.clear();
-            if !(room && self.collect_usable(bytes, &told, &mut addresses)) {
+            let known = query.learnt.get(&told.peer).map_or(&[][..], Vec::as_slice);
+            if !(room && self.collect_usable(bytes, &told, known, &mut addresses)) {
                 self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
                 continue;
             }
-            query.ends_early |= query.seeks == Some(told.peer) && !addresses.is_empty();
-            self.remember(query, told.peer, &mut addresses);
+            let (new, old) = (!addresses.is_empty(), !known.is_empty());
+            query.ends_early |= query.seeks == Some(told.peer) && (new || old);
+            if new || !old {
+                self.remember(query, told.peer, &mut addresses);
+            }
             closer.push(told.peer);
         }
         addresses.clear();
@@ -242,20 +246,27 @@ impl<S: RecordStore> Dht<S> {
     /// The addresses of a peer that may be dialed; `None` if it has some, and none of them may be.
     pub(super) fn usable(&self, bytes: &Bytes, told: &PeerView<'_>) -> Option<Vec<Multiaddr>> {
         let mut addresses = Vec::new();
-        self.collect_usable(bytes, told, &mut addresses)
+        self.collect_usable(bytes, told, &[], &mut addresses)
             .then_some(addresses)
     }
 
-    /// Appends the addresses of a peer that may be dialed; false if it has some, and none of them may be.
+    /// Appends the addresses of a peer that may be dialed and are not known yet; false if it has some, and none of them may
+    /// be.
     fn collect_usable(
         &self,
         bytes: &Bytes,
         told: &PeerView<'_>,
+        known: &[Multiaddr],
         addresses: &mut Vec<Multiaddr>,
     ) -> bool {
-        let mut any = false;
+        let (mut any, mut old) = (false, false);
         for address in told.addresses() {
             any = true;
+            // Most of what a search is told it has been told before: that need not be read again.
+            if known.iter().any(|known| known.as_bytes() == address) {
+                old = true;
+                continue;
+            }
             let address = if bytes.len() > SHARED_RESPONSE {
                 Multiaddr::from_bytes(address)
             } else {
@@ -268,7 +279,7 @@ impl<S: RecordStore> Dht<S> {
                 addresses.push(address);
             }
         }
-        !any || !addresses.is_empty()
+        !any || old || !addresses.is_empty()
     }
 
     /// Lets a query ask whomever it wants to ask now.

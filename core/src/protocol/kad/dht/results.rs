@@ -132,6 +132,12 @@ impl<S: RecordStore> Dht<S> {
         if first && end == End::Complete {
             self.measure_network(at, &query);
         }
+        while targets
+            .last()
+            .is_some_and(|next| self.table.is_settled(at.now, &Key::of_peer(next)))
+        {
+            targets.pop();
+        }
         let num_remaining = u32::try_from(targets.len()).unwrap_or(u32::MAX);
         let result = QueryResult::Bootstrap(match end {
             End::Complete => Ok(BootstrapOk {
@@ -355,7 +361,8 @@ impl<S: RecordStore> Dht<S> {
         quorum.eval(total, asked)
     }
 
-    /// The peers that buckets farther than that of the closest neighbour are filled by looking up.
+    /// The peers that buckets farther than that of the closest neighbour are filled by looking up; where there is nothing to
+    /// be filled when its turn comes, that is left out.
     fn bootstrap_targets(&mut self) -> Vec<PeerId> {
         let closest = self
             .table

@@ -620,6 +620,17 @@ impl RoutingTable {
         Some(self.view(index))
     }
 
+    /// Whether the bucket of a position is full of peers that are alive: nobody else could come in.
+    #[must_use]
+    pub fn is_settled(&self, now: Instant, position: &Key) -> bool {
+        let index = self.local.distance(position).ilog2();
+        let bucket = index.and_then(|index| self.stored(index));
+        bucket.is_some_and(|bucket| {
+            bucket.entries.len() >= self.config.bucket_size.get()
+                && bucket.replaceable(now, self.config.liveness).is_none()
+        })
+    }
+
     fn view(&self, index: u8) -> BucketRef<'_> {
         BucketRef {
             index,

@@ -102,6 +102,40 @@ fn a_bootstrap_looks_itself_up_and_then_each_farther_bucket() {
     }
 }
 
+/// Nobody could come into a bucket full of peers that are alive. One that has just failed to answer may have to go.
+#[test]
+fn a_bootstrap_leaves_out_the_buckets_that_are_settled() {
+    let mut config = quiet();
+    config.kbucket_size = core::num::NonZeroUsize::new(2).unwrap();
+    for silent in [None, Some(255)] {
+        let mut bench = Bench::new(config.clone());
+        bench.know(1..60);
+        let buckets = bench.dht.table().buckets();
+        let nearest = buckets.map(|bucket| bucket.len()).position(|len| len > 0);
+        let silent_one = silent.map(|bucket| {
+            let mut buckets = bench.dht.table().buckets();
+            *buckets.nth(bucket).unwrap().iter().next().unwrap().peer()
+        });
+        let query = bench.run(|dht, at| dht.bootstrap(at)).unwrap();
+        bench.serve(|asked| (Some(asked.peer) != silent_one).then(|| closer(FIND, &[])));
+        let failed = bench
+            .asked
+            .iter()
+            .position(|asked| Some(asked.peer) == silent_one);
+        if let Some(failed) = failed {
+            let asked = bench.asked.remove(failed);
+            let failure = Err(crate::protocol::kad::dht::RpcFailure::Interrupted);
+            bench.run(|dht, at| dht.handle_response(at, asked.rpc, failure));
+            bench.serve(|_| Some(closer(FIND, &[])));
+        }
+        let buckets = bench.dht.table().buckets().skip(nearest.unwrap() + 1);
+        let unsettled = buckets.filter(|bucket| bucket.len() < 2).count();
+        let looked_up = unsettled + usize::from(silent.is_some());
+        assert_eq!(bench.results(query).len(), 1 + looked_up);
+        assert!(looked_up < 255 - nearest.unwrap());
+    }
+}
+
 /// `QueryMut::finish` of a bootstrap.
 #[test]
 fn finishing_a_bootstrap_ends_only_the_lookup_under_way() {
