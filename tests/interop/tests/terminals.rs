@@ -23,7 +23,10 @@ fn drywire() -> Command {
             .unwrap();
         assert!(built.status.success(), "drywire-cli cannot be built");
         let messages = String::from_utf8(built.stdout).unwrap();
-        let found = messages.lines().find_map(|message| {
+        let mut programs = messages
+            .lines()
+            .filter(|line| line.contains(r#""kind":["bin"]"#));
+        let found = programs.find_map(|message| {
             let (_, path) = message.split_once(r#""executable":""#)?;
             Some(PathBuf::from(path.split_once('"')?.0))
         });
