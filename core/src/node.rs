@@ -32,6 +32,7 @@
 //! ```
 
 use crate::{
+    buffer::pop_front,
     connection::{
         self, ConnectedPoint, Connection, ConnectionError, ConnectionId, ConnectionStart,
         OpenError, OpenOptions, Stream, StreamId, StreamKind, Transmit,
@@ -389,7 +390,7 @@ impl<P: Protocol> Node<P> {
     /// The next thing to do, `None` when there is nothing.
     pub fn poll_action(&mut self) -> Option<NodeAction> {
         self.carry();
-        if let Some(action) = self.actions.pop_front() {
+        if let Some(action) = pop_front(&mut self.actions) {
             return Some(NodeAction::Swarm(action));
         }
         if let Some(connection) = self.sending.pop_first() {

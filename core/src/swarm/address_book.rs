@@ -11,6 +11,7 @@ use super::{
 use crate::{identity::PeerId, multiaddr::Multiaddr, time::Instant};
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::time::Duration;
+use slab::Slab;
 
 /// Who says that a peer is reachable at an address. Later ones are more to be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +76,7 @@ struct Standing {
 
 #[derive(Debug)]
 struct PeerEntry {
+    peer: PeerId,
     addresses: Vec<Known>,
     standing: Standing,
     connected: bool,
@@ -126,9 +128,11 @@ fn cost(address: &Multiaddr) -> usize {
 #[derive(Debug)]
 pub(super) struct AddressBook {
     config: AddressBookConfig,
-    peers: KeyedMap<PeerId, PeerEntry>,
-    order: BTreeSet<(Standing, PeerId)>,
-    expiries: BTreeSet<(Instant, PeerId)>,
+    /// Where in `entries` each peer is, which is how the indices know it: a node may have met thousands.
+    peers: KeyedMap<PeerId, usize>,
+    entries: Slab<PeerEntry>,
+    order: BTreeSet<(Standing, usize)>,
+    expiries: BTreeSet<(Instant, usize)>,
     arrivals: u64,
     bytes: usize,
 }
@@ -138,6 +142,7 @@ impl AddressBook {
         Self {
             config,
             peers: KeyedMap::with_hasher(hash),
+            entries: Slab::new(),
             order: BTreeSet::new(),
             expiries: BTreeSet::new(),
             arrivals: 0,
@@ -177,6 +182,8 @@ impl AddressBook {
             }
             new = entry.addresses.len() < max || make_room(&mut entry.addresses, source);
             if new {
+                // Most peers have one or two.
+                entry.addresses.reserve_exact(1);
                 entry.addresses.push(Known {
                     address,
                     source,
@@ -258,7 +265,8 @@ impl AddressBook {
     /// What is known, best first: where a connection was made before (the latest first), then by source, then in the
     /// order of arrival.
     pub(super) fn addresses(&self, now: Instant, peer: &PeerId) -> Vec<Multiaddr> {
-        let Some(entry) = self.peers.get(peer) else {
+        let place = self.peers.get(peer);
+        let Some(entry) = place.and_then(|place| self.entries.get(*place)) else {
             return Vec::new();
         };
         let mut known: Vec<&Known> = entry
@@ -279,11 +287,12 @@ impl AddressBook {
 
     /// Forgets what has expired.
     pub(super) fn expire(&mut self, now: Instant) {
-        while let Some((at, peer)) = self.expiries.first().copied() {
+        while let Some((at, place)) = self.expiries.first().copied() {
             if at > now {
                 break;
             }
-            self.edit(peer, |entry| {
+            self.expiries.pop_first();
+            self.edit_at(place, |entry| {
                 entry
                     .addresses
                     .retain(|known| known.expires.is_none_or(|expires| expires > now));
@@ -298,49 +307,76 @@ impl AddressBook {
 
     /// Changes one peer's entry, made if need be and forgotten if nothing is left, and keeps the indices in step.
     fn edit(&mut self, peer: PeerId, change: impl FnOnce(&mut PeerEntry)) {
-        let mut entry = self.take(peer).unwrap_or_else(|| {
-            self.arrivals = self.arrivals.saturating_add(1);
-            let standing = Standing {
-                class: 0,
-                verified: Instant::ZERO,
-                arrival: self.arrivals,
-            };
-            PeerEntry {
-                addresses: Vec::new(),
-                standing,
-                connected: false,
-            }
-        });
-        change(&mut entry);
-        if entry.addresses.is_empty() {
-            return;
-        }
-        entry.standing = entry.place(entry.standing.arrival);
-        self.order.insert((entry.standing, peer));
-        if let Some(at) = entry.next_expiry() {
-            self.expiries.insert((at, peer));
-        }
-        self.bytes = self.bytes.saturating_add(entry.bytes());
-        self.peers.insert(peer, entry);
+        let place = self.peers.get(&peer).copied();
+        let place = place.unwrap_or_else(|| self.insert(peer));
+        self.edit_at(place, change);
     }
 
-    fn take(&mut self, peer: PeerId) -> Option<PeerEntry> {
-        let entry = self.peers.remove(&peer)?;
-        self.order.remove(&(entry.standing, peer));
+    /// A new entry, with nothing in it yet.
+    fn insert(&mut self, peer: PeerId) -> usize {
+        self.arrivals = self.arrivals.saturating_add(1);
+        let standing = Standing {
+            class: 0,
+            verified: Instant::ZERO,
+            arrival: self.arrivals,
+        };
+        let place = self.entries.insert(PeerEntry {
+            peer,
+            addresses: Vec::new(),
+            standing,
+            connected: false,
+        });
+        self.peers.insert(peer, place);
+        self.order.insert((standing, place));
+        place
+    }
+
+    fn edit_at(&mut self, place: usize, change: impl FnOnce(&mut PeerEntry)) {
+        let Some(entry) = self.entries.get_mut(place) else {
+            return;
+        };
+        let (standing, expiry, bytes) = (entry.standing, entry.next_expiry(), entry.bytes());
+        change(entry);
+        entry.standing = entry.place(standing.arrival);
+        let (new_standing, new_expiry) = (entry.standing, entry.next_expiry());
+        let others = self.bytes.saturating_sub(bytes);
+        self.bytes = others.saturating_add(entry.bytes());
+        if new_expiry != expiry {
+            if let Some(at) = expiry {
+                self.expiries.remove(&(at, place));
+            }
+            if let Some(at) = new_expiry {
+                self.expiries.insert((at, place));
+            }
+        }
+        if new_standing != standing {
+            self.order.remove(&(standing, place));
+            self.order.insert((new_standing, place));
+        }
+        if entry.addresses.is_empty() {
+            self.forget(place);
+        }
+    }
+
+    fn forget(&mut self, place: usize) {
+        let Some(entry) = self.entries.try_remove(place) else {
+            return;
+        };
+        self.peers.remove(&entry.peer);
+        self.order.remove(&(entry.standing, place));
         if let Some(at) = entry.next_expiry() {
-            self.expiries.remove(&(at, peer));
+            self.expiries.remove(&(at, place));
         }
         self.bytes = self.bytes.saturating_sub(entry.bytes());
-        Some(entry)
     }
 
     fn enforce_caps(&mut self) {
         let max_peers = usize::try_from(self.config.max_peers).unwrap_or(usize::MAX);
         while self.peers.len() > max_peers || self.bytes > MAX_BYTES {
-            let Some((_, peer)) = self.order.first().copied() else {
+            let Some((_, place)) = self.order.first().copied() else {
                 return;
             };
-            self.take(peer);
+            self.forget(place);
         }
     }
 }
@@ -586,11 +622,14 @@ mod tests {
                 }
                 prop_assert!(book.peers.len() <= 5);
                 prop_assert_eq!(book.order.len(), book.peers.len());
+                prop_assert_eq!(book.entries.len(), book.peers.len());
                 let (mut bytes, mut expiries) = (0, 0);
                 for peer in &peers {
-                    if let Some(entry) = book.peers.get(peer) {
+                    if let Some(place) = book.peers.get(peer) {
+                        let entry = &book.entries[*place];
+                        prop_assert_eq!(entry.peer, *peer);
                         prop_assert!(!entry.addresses.is_empty() && entry.addresses.len() <= 4);
-                        prop_assert!(book.order.contains(&(entry.standing, *peer)));
+                        prop_assert!(book.order.contains(&(entry.standing, *place)));
                         bytes += entry.bytes();
                         expiries += usize::from(entry.next_expiry().is_some());
                     }

@@ -6,6 +6,7 @@ use super::{
     event::Event,
 };
 use crate::{
+    buffer::pop_front,
     connection::{ConnectedPoint, ConnectionError, ConnectionId},
     identity::PeerId,
     multiaddr::Multiaddr,
@@ -194,7 +195,7 @@ impl EventQueue {
     }
 
     pub(super) fn pop(&mut self) -> Option<Notice> {
-        self.queue.pop_front()
+        pop_front(&mut self.queue)
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -75,6 +75,7 @@ pub use timers::Timers;
 #[cfg(feature = "recording")]
 use crate::connection::{Machine, Tap};
 use crate::{
+    buffer::pop_front,
     connection::{
         Accept, ConnectedPoint, ConnectionError, ConnectionId, ConnectionStart, Security, Slot,
         StreamOwner, ToConnection, ToSwarm, when_recorded,
@@ -585,7 +586,7 @@ impl<P: Protocol> Swarm<P> {
 
     fn next_action(&mut self) -> Option<Action> {
         let state = &mut self.state;
-        if let Some(action) = state.actions.pop_front() {
+        if let Some(action) = pop_front(&mut state.actions) {
             return Some(action);
         }
         let paused = state.wants_accept_paused();
@@ -605,7 +606,7 @@ impl<P: Protocol> Swarm<P> {
     pub fn poll_event(&mut self) -> Option<Event<P::Event>> {
         let event = match self.state.events.pop()?.into_event() {
             Some(event) => Some(event),
-            None => self.protocol_events.pop_front().map(Event::Protocol),
+            None => pop_front(&mut self.protocol_events).map(Event::Protocol),
         };
         when_recorded!(self, self.note_event(event.as_ref()));
         event

@@ -42,6 +42,7 @@ use super::{
     table::{RoutingTable, TableConfig},
 };
 use crate::{
+    buffer::pop_front,
     identity::PeerId,
     multiaddr::Multiaddr,
     seed::{Rng, Seed},
@@ -469,7 +470,7 @@ impl<S: RecordStore> Dht<S> {
 
     /// What the host must do next.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        pop_front(&mut self.outputs)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted. [`Instant::ZERO`] is at once.

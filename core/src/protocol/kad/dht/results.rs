@@ -127,7 +127,7 @@ impl<S: RecordStore> Dht<S> {
                 let result = QueryResult::Bootstrap(Err(failed));
                 return self.progress(at, id, &mut query, result, true);
             }
-            None => self.bootstrap_targets(),
+            None => self.bootstrap_targets(&query.peers.result()),
         };
         if first && end == End::Complete {
             self.measure_network(at, &query);
@@ -361,9 +361,11 @@ impl<S: RecordStore> Dht<S> {
         quorum.eval(total, asked)
     }
 
-    /// The peers that buckets farther than that of the closest neighbour are filled by looking up; where there is nothing to
-    /// be filled when its turn comes, that is left out.
-    fn bootstrap_targets(&mut self) -> Vec<PeerId> {
+    /// The peers that buckets are filled by looking up, when those closest to this node are found. All peers of the nearest
+    /// buckets are among these; so it begins with the bucket of the farthest of them, or beyond that of the closest neighbour.
+    /// Where there is nothing to be filled when its turn comes, that is left out.
+    fn bootstrap_targets(&mut self, found: &[PeerId]) -> Vec<PeerId> {
+        let index = |peer: &PeerId| Key::of_peer(peer).distance(&self.position).ilog2();
         let closest = self
             .table
             .buckets()
@@ -373,7 +375,9 @@ impl<S: RecordStore> Dht<S> {
         let Some(closest) = closest else {
             return Vec::new();
         };
+        let complete = found.iter().filter_map(index).max();
         let first = u16::from(closest).saturating_add(1);
+        let first = first.max(complete.map_or(0, u16::from));
         let mut targets: Vec<PeerId> = (first..256)
             .filter_map(|index| self.random_peer(u8::try_from(index).ok()?))
             .collect();

@@ -2,7 +2,7 @@
 
 use super::super::{
     bench::{Bench, LOCAL, SECOND, by_distance, closer, key, kind, quiet, roomy, value},
-    village::{Village, peer},
+    village::{Village, address, peer},
 };
 use crate::protocol::kad::{
     Event, GetClosestPeersError, GetClosestPeersOk, GetRecordOk, QueryId, QueryInfo, QueryOptions,
@@ -52,19 +52,22 @@ fn a_bootstrap_finds_everybody_in_a_small_network() {
     }
 }
 
-/// The own id first, then one random peer for each bucket beyond the first with anybody in it, the nearest first, one after
-/// another under one name.
+/// In which bucket the farthest of the 20 closest peers of the table is: nearer ones are complete when these are found.
+fn farthest_of_the_closest(bench: &Bench) -> usize {
+    let local = crate::protocol::kad::Key::of_peer(&peer(LOCAL));
+    let closest = bench.dht.table().closest(&local).take(20);
+    let farthest = closest.last().unwrap().position().distance(&local);
+    usize::from(farthest.ilog2().unwrap())
+}
+
+/// The own id first, then one random peer for each bucket that may hold others than those that were found by that, the nearest
+/// first, one after another under one name.
 #[test]
 fn a_bootstrap_looks_itself_up_and_then_each_farther_bucket() {
     let mut bench = Bench::new(roomy());
     bench.know(1..30);
     let local = crate::protocol::kad::Key::of_peer(&peer(LOCAL));
-    let nearest = bench
-        .dht
-        .table()
-        .buckets()
-        .find(|bucket| !bucket.is_empty());
-    let nearest = usize::from(nearest.unwrap().index());
+    let first = farthest_of_the_closest(&bench);
     let query = bench.run(|dht, at| dht.bootstrap(at)).unwrap();
     assert_eq!(
         kind(&bench.asked[0]),
@@ -81,7 +84,7 @@ fn a_bootstrap_looks_itself_up_and_then_each_farther_bucket() {
     let results = bench.results(query);
     assert_eq!(
         results.len(),
-        256 - nearest,
+        1 + 256 - first,
         "one for itself, one for each farther bucket"
     );
     assert_eq!(targets.len(), results.len());
@@ -94,45 +97,39 @@ fn a_bootstrap_looks_itself_up_and_then_each_farther_bucket() {
         let index = crate::protocol::kad::Key::of(target)
             .distance(&local)
             .ilog2();
-        let expected = u8::try_from(nearest + number).ok();
         // Nearer ones than the farthest ten are a matter of luck.
-        if number > 0 && nearest + number > 246 {
-            assert_eq!(index, expected);
+        if number > 0 && first + number > 247 {
+            assert_eq!(index, u8::try_from(first + number - 1).ok());
         }
     }
 }
 
-/// Nobody could come into a bucket full of peers that are alive. One that has just failed to answer may have to go.
+/// Nobody could come into a bucket full of peers that are alive. One that is gone, and has not answered before, makes room.
 #[test]
 fn a_bootstrap_leaves_out_the_buckets_that_are_settled() {
     let mut config = quiet();
-    config.kbucket_size = core::num::NonZeroUsize::new(2).unwrap();
-    for silent in [None, Some(255)] {
+    config.kbucket_size = count(4);
+    for gone in [None, Some(255)] {
         let mut bench = Bench::new(config.clone());
-        bench.know(1..60);
-        let buckets = bench.dht.table().buckets();
-        let nearest = buckets.map(|bucket| bucket.len()).position(|len| len > 0);
-        let silent_one = silent.map(|bucket| {
-            let mut buckets = bench.dht.table().buckets();
-            *buckets.nth(bucket).unwrap().iter().next().unwrap().peer()
-        });
-        let query = bench.run(|dht, at| dht.bootstrap(at)).unwrap();
-        bench.serve(|asked| (Some(asked.peer) != silent_one).then(|| closer(FIND, &[])));
-        let failed = bench
-            .asked
-            .iter()
-            .position(|asked| Some(asked.peer) == silent_one);
-        if let Some(failed) = failed {
-            let asked = bench.asked.remove(failed);
-            let failure = Err(crate::protocol::kad::dht::RpcFailure::Interrupted);
-            bench.run(|dht, at| dht.handle_response(at, asked.rpc, failure));
-            bench.serve(|_| Some(closer(FIND, &[])));
+        for number in 1..400 {
+            bench.connect(number);
+            // There is no room for most of them.
+            let _ = bench.run(|dht, at| dht.add_address(at, peer(number), &address(number)));
         }
-        let buckets = bench.dht.table().buckets().skip(nearest.unwrap() + 1);
-        let unsettled = buckets.filter(|bucket| bucket.len() < 2).count();
-        let looked_up = unsettled + usize::from(silent.is_some());
+        let first = farthest_of_the_closest(&bench);
+        if let Some(bucket) = gone {
+            let mut buckets = bench.dht.table().buckets();
+            let gone = *buckets.nth(bucket).unwrap().iter().next().unwrap().peer();
+            drop(buckets);
+            bench.run(|dht, at| dht.handle_disconnected(at, &gone));
+        }
+        let query = bench.run(|dht, at| dht.bootstrap(at)).unwrap();
+        bench.serve(|_| Some(closer(FIND, &[])));
+        let farther = bench.dht.table().buckets().skip(first);
+        let with_room = farther.filter(|bucket| bucket.len() < 4).count();
+        let looked_up = with_room + usize::from(gone.is_some());
         assert_eq!(bench.results(query).len(), 1 + looked_up);
-        assert!(looked_up < 255 - nearest.unwrap());
+        assert!(looked_up < 256 - first, "some are settled");
     }
 }
 
