@@ -13,6 +13,7 @@ mod interop;
 #[cfg(test)]
 #[cfg(feature = "interop")]
 mod oracle_tests;
+mod plain;
 mod protocol;
 mod scope;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use crate::identity::PeerId;
 use alloc::vec::Vec;
 use bytes::Bytes;
 pub use error::Error;
+use plain::Plain;
 pub use protocol::Protocol;
 pub use scope::IpTransport;
 
@@ -106,6 +108,9 @@ impl Multiaddr {
         }
         if bytes.is_empty() {
             return Err(Error::Empty);
+        }
+        if Plain::read(bytes).is_some() {
+            return Ok((bytes, None));
         }
         let (mut rest, mut last) = (bytes, (bytes, None));
         while !rest.is_empty() {

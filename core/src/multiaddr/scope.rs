@@ -1,6 +1,6 @@
 //! Where an address leads: its socket, its name, and whether others can reach it.
 
-use super::{Multiaddr, Protocol};
+use super::{Multiaddr, Protocol, plain::Plain};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What runs directly over IP.
@@ -113,8 +113,7 @@ impl Multiaddr {
     #[must_use]
     pub fn is_global(&self) -> bool {
         match (self.ip().map(unwrapped), self.dns_name()) {
-            (Some(IpAddr::V4(ip)), _) => is_global4(ip),
-            (Some(IpAddr::V6(ip)), _) => is_global6(ip),
+            (Some(ip), _) => is_global_ip(ip),
             (_, Some(name)) => !PRIVATE_NAMES
                 .iter()
                 .chain(SPECIAL_NAMES)
@@ -141,14 +140,22 @@ impl Multiaddr {
     /// What [`ip`](Self::ip), [`is_global`](Self::is_global), [`is_relayed`](Self::is_relayed) and
     /// [`socket_addr`](Self::socket_addr) tell, for those who ask of many addresses.
     pub(crate) fn survey(&self) -> Survey {
+        if let Some(Plain { ip, port }) = Plain::read(self.as_bytes()) {
+            let ip = unwrapped(ip);
+            return Survey {
+                ip: Some(ip),
+                is_global: is_global_ip(ip),
+                is_relayed: false,
+                is_port_zero: port == 0,
+            };
+        }
         let mut components = self.iter();
         let first = components.next();
         let zoned = matches!(first, Some(Protocol::Ip6zone(_)));
         let start = if zoned { components.next() } else { first };
         let ip = start.as_ref().and_then(Protocol::ip).map(unwrapped);
         let is_global = match ip {
-            Some(IpAddr::V4(ip)) => is_global4(ip),
-            Some(IpAddr::V6(ip)) => is_global6(ip),
+            Some(ip) => is_global_ip(ip),
             None => self.is_global(),
         };
         let second = components.next();
@@ -229,6 +236,13 @@ fn unwrapped(ip: IpAddr) -> IpAddr {
 fn is_private4(ip: Ipv4Addr) -> bool {
     let shared = matches!(ip.octets(), [100, 64..=127, ..]);
     ip.is_private() || ip.is_link_local() || shared
+}
+
+fn is_global_ip(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_global4(ip),
+        IpAddr::V6(ip) => is_global6(ip),
+    }
 }
 
 /// By the IANA special-purpose registry: what is not globally reachable there is not global here.

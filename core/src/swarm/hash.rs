@@ -5,12 +5,12 @@ use crate::seed::Seed;
 use core::hash::BuildHasher;
 use siphasher::sip::SipHasher13;
 
-/// Builds the hashers of one swarm's maps.
-#[derive(Clone)]
-pub(super) struct KeyedHash(u64, u64);
+/// Builds the hashers of one swarm's maps, or one protocol's.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyedHash(u64, u64);
 
 impl KeyedHash {
-    pub(super) fn new(seed: &Seed) -> Self {
+    pub(crate) fn new(seed: &Seed) -> Self {
         let (first, second) = seed.hash_keys();
         Self(first, second)
     }
@@ -25,4 +25,4 @@ impl BuildHasher for KeyedHash {
 }
 
 /// A map that must not be iterated where the order could be seen.
-pub(super) type KeyedMap<K, V> = hashbrown::HashMap<K, V, KeyedHash>;
+pub(crate) type KeyedMap<K, V> = hashbrown::HashMap<K, V, KeyedHash>;

@@ -38,7 +38,7 @@ mod dial;
 mod error;
 mod event;
 mod event_queue;
-mod hash;
+pub(crate) mod hash;
 mod listeners;
 mod macros;
 mod messages;

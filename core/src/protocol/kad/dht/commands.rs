@@ -17,6 +17,7 @@ use crate::{
         store::{Origin, RecordStore, StoreError, StoreRequest},
         validator::InvalidRecord,
     },
+    swarm::hash::KeyedMap,
 };
 use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use bytes::Bytes;
@@ -359,7 +360,7 @@ impl<S: RecordStore> Dht<S> {
             target,
             request: Bytes::from(request),
             peers: self.iterator(target, &options),
-            learnt: BTreeMap::new(),
+            learnt: KeyedMap::with_hasher(self.hash.clone()),
             in_flight: Vec::new(),
             stats: QueryStats {
                 start: Some(at.now),

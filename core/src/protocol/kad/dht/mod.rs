@@ -46,7 +46,7 @@ use crate::{
     identity::PeerId,
     multiaddr::Multiaddr,
     seed::{Rng, Seed},
-    swarm::Timers,
+    swarm::{Timers, hash::KeyedHash},
     time::{Instant, UnixTime, earliest},
 };
 use alloc::{
@@ -229,6 +229,8 @@ pub struct Dht<S = MemoryStore> {
     ending: AtomicBool,
     outputs: VecDeque<Output>,
     rng: Rng,
+    /// Peers can choose their names.
+    hash: KeyedHash,
     mode: Mode,
     pinned: bool,
     /// The node is shutting down.
@@ -285,6 +287,7 @@ impl<S: RecordStore> Dht<S> {
             ending: AtomicBool::new(false),
             outputs: VecDeque::new(),
             rng: seed.rng(),
+            hash: KeyedHash::new(seed),
             mode: Mode::Client,
             pinned: false,
             stopped: false,
@@ -312,6 +315,7 @@ impl<S: RecordStore> Dht<S> {
         self.store.begin(&local);
         self.table = RoutingTable::new(self.position, self.table.config().clone());
         self.rng = seed.rng();
+        self.hash = KeyedHash::new(seed);
         self.timers = Timers::new();
         self.jobs = Jobs::new(&self.config, at.now);
         self.bootstraps = BootstrapTimers::new(

@@ -10,7 +10,7 @@ use super::{
     key::{Distance, Key, RecordKey},
     record::{PeerInfo, Quorum, Record},
 };
-use crate::{identity::PeerId, multiaddr::Multiaddr, time::Instant};
+use crate::{identity::PeerId, multiaddr::Multiaddr, swarm::hash::KeyedMap, time::Instant};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
@@ -322,7 +322,7 @@ pub(super) struct Query {
     pub(super) request: Bytes,
     pub(super) peers: PeersIterator,
     /// Addresses that were learnt on the way.
-    pub(super) learnt: BTreeMap<PeerId, Vec<Multiaddr>>,
+    pub(super) learnt: KeyedMap<PeerId, Vec<Multiaddr>>,
     pub(super) in_flight: Vec<InFlight>,
     pub(super) stats: QueryStats,
     /// For all its phases together; of a bootstrap, for each lookup.

@@ -407,12 +407,17 @@ impl RoutingTable {
         address: &Multiaddr,
         change: impl FnOnce(&mut Addresses, Multiaddr) -> bool,
     ) -> bool {
+        let Some(bucket) = self.bucket_of(peer) else {
+            return false;
+        };
+        let place = bucket.position(peer);
+        if place.is_none() && !bucket.is_pending(peer) {
+            return false;
+        }
         let Some(address) = clean(peer, address) else {
             return false;
         };
-        if let Some(bucket) = self.bucket_of(peer)
-            && let Some(at) = bucket.position(peer)
-        {
+        if let Some(at) = place {
             let entry = bucket.entries.get(at);
             if !self.groups.allow([&address], &bucket.entries, None, entry) {
                 return false;
