@@ -311,10 +311,9 @@ fn a_peer_that_refused_the_protocol_comes_back_when_it_says_that_it_serves() {
     let serves = |bench: &mut Bench<Kademlia>| {
         bench.run(|_, cx| cx.set_peer_protocols(peer(1), std::vec![NAME]));
     };
-    bench.connect(1, REMOTE, Direction::Outbound);
+    let (connection, query) = looking(&mut bench);
     serves(&mut bench);
     assert!(in_table(&bench));
-    let (connection, query) = looking(&mut bench);
     let (_, stream, _) = asked(&mut bench)[0].clone();
     let end = StreamEnd::Failed(StreamError::UnsupportedProtocol);
     bench.ended(connection, stream, end);
