@@ -666,6 +666,16 @@ impl<'a, E> Context<'a, E> {
             .broadcast(Broadcast::PeerProtocols { peer, names });
     }
 
+    /// A connected peer has refused these names, whatever was said of it: everyone is told what is left. When it says that
+    /// it supports them again, that is a change.
+    pub fn peer_refused(&mut self, peer: PeerId, names: &[ProtocolName]) {
+        if let Some(known) = self.peer_protocols(&peer) {
+            let left = known.iter().filter(|name| !names.contains(name));
+            let left = left.cloned().collect();
+            self.set_peer_protocols(peer, left);
+        }
+    }
+
     /// What a connected peer supports, if that is known.
     #[must_use]
     pub fn peer_protocols(&self, peer: &PeerId) -> Option<&[ProtocolName]> {

@@ -19,7 +19,7 @@
 //!
 //! | we send \ state | `SynPending` | `AckPending` | `Open` | `FinQueued` | `FinSent`, `Silenced` |
 //! |---|---|---|---|---|---|
-//! | first frame is sent | flags SYN, then `Open` | flags ACK, then `Open` | | FIN on the last data frame, then `FinSent` | |
+//! | first frame is sent | flags SYN, then `Open` | flags ACK, then `Open` | | an empty data frame with FIN after the last data, then `FinSent` | |
 //! | write | queued | queued | queued | refused | refused |
 //! | finish | `FinQueued` (SYN rides along) | `FinQueued` | `FinQueued` | nothing | nothing |
 //! | reset by us | forgotten, nothing on the wire | RST | RST | RST | RST |
@@ -59,7 +59,8 @@
 //! # Sending
 //!
 //! Control frames go first. Data goes by priority, and round-robin within a priority by turns of 16 KiB, so that a stream
-//! of small frames gets its share. A SYN or ACK rides on the stream's first data frame, FIN on its last.
+//! of small frames gets its share. A SYN or ACK rides on the stream's first data frame. FIN follows the last data in an empty
+//! frame: what comes in one frame with FIN is lost on js-libp2p 3 when that side has finished.
 
 mod audit;
 mod flow;

@@ -66,8 +66,15 @@ fn headers(mut bytes: &[u8]) -> Vec<Header> {
     headers
 }
 
+/// Fails if FIN rides on data: with a finished side of its own, js-libp2p drops what comes in one frame with it.
 #[test]
-fn opening_flags_ride_on_the_first_data_and_fin_on_the_last() {
+fn opening_flags_ride_on_the_first_data_and_fin_has_a_frame_of_its_own() {
+    let header = |flags, length| Header {
+        kind: Kind::Data,
+        flags,
+        stream: 1,
+        length,
+    };
     let mut dialer: Session<()> = Session::new(Role::Dialer, Config::default());
     let mut other = listener();
     let place = dialer.open(T0, ()).unwrap();
@@ -77,12 +84,7 @@ fn opening_flags_ride_on_the_first_data_and_fin_on_the_last() {
     let bytes = sent(&mut dialer);
     assert_eq!(
         headers(&bytes),
-        [Header {
-            kind: Kind::Data,
-            flags: Flags::SYN.with(Flags::FIN),
-            stream: 1,
-            length: 5
-        }]
+        [header(Flags::SYN, 5), header(Flags::FIN, 0)]
     );
     assert_eq!(
         feed(&mut other, &bytes).unwrap(),
@@ -94,12 +96,7 @@ fn opening_flags_ride_on_the_first_data_and_fin_on_the_last() {
     let bytes = sent(&mut other);
     assert_eq!(
         headers(&bytes),
-        [Header {
-            kind: Kind::Data,
-            flags: Flags::ACK.with(Flags::FIN),
-            stream: 1,
-            length: 3
-        }]
+        [header(Flags::ACK, 3), header(Flags::FIN, 0)]
     );
     assert!(other.stream(0).unwrap().is_finished());
     assert_eq!(

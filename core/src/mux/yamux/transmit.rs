@@ -269,7 +269,9 @@ impl<X> Session<X> {
             let count = sendable
                 .min(room.saturating_sub(Header::LEN))
                 .min(usize::from(stream.turn_left));
-            let finishes = stream.send_state == SendState::FinQueued && count == stream.send.len();
+            // In a frame of its own, as others send it: js-libp2p takes the flags of a frame before its data, and drops
+            // the data of a stream that has ended.
+            let finishes = stream.send_state == SendState::FinQueued && stream.send.is_empty();
             let mut flags = stream.take_opening_flags();
             if finishes {
                 flags = flags.with(Flags::FIN);

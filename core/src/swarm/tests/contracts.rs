@@ -445,6 +445,37 @@ fn what_peers_support_is_told_when_it_changes() {
     assert_eq!(node.swarm.peer_protocols(&peer(1)), None);
 }
 
+/// Fails if a peer that refused what it said it supports cannot say it again.
+#[test]
+fn what_a_peer_refuses_it_does_not_support_until_it_says_so_again() {
+    let mut node = Node::new();
+    node.connect(1);
+    node.seen();
+    let (other, both) = (ProtocolName::from_static("/other"), || {
+        std::vec![NAME, ProtocolName::from_static("/other")]
+    });
+    node.run(|cx| cx.peer_refused(peer(1), &[NAME]));
+    assert_eq!(
+        node.swarm.peer_protocols(&peer(1)),
+        None,
+        "nothing is known"
+    );
+    node.run(|cx| cx.set_peer_protocols(peer(1), both()));
+    assert_eq!(node.seen().len(), 1);
+    for _ in 0..2 {
+        node.run(|cx| cx.peer_refused(peer(1), &[NAME]));
+        assert_eq!(
+            node.swarm.peer_protocols(&peer(1)),
+            Some(&[other.clone()][..])
+        );
+    }
+    node.run(|cx| cx.peer_refused(peer(2), &[NAME]));
+    assert_eq!(node.seen().len(), 1, "once, and of nobody else");
+    node.run(|cx| cx.set_peer_protocols(peer(1), both()));
+    assert_eq!(node.seen().len(), 1);
+    assert_eq!(node.swarm.peer_protocols(&peer(1)), Some(&both()[..]));
+}
+
 #[test]
 fn the_best_connection_is_direct_and_new() {
     let mut node = Node::new();

@@ -311,7 +311,12 @@ impl<S: RecordStore> Kademlia<S> {
             StreamEnd::Failed(StreamError::ResourceLimitExceeded) => RpcFailure::Busy,
             _ => RpcFailure::Interrupted,
         };
+        let peer = request.peer;
         self.outbound.remove(&rpc);
+        if failure == RpcFailure::Unsupported {
+            // Or it would stay away when it says again what it said before: that it is a server.
+            cx.peer_refused(peer, &self.dht.config().protocol_names);
+        }
         self.with_dht(cx, |dht, at| dht.handle_response(at, rpc, Err(failure)));
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     protocol::{
         bench::{Bench, peer},
         kad::{
-            Config, Event, Kademlia, Mode, QueryId, QueryResult, RoutingUpdate,
+            BucketInserts, Config, Event, Kademlia, Mode, QueryId, QueryResult, RoutingUpdate,
             message::{ConnectionType, Message, MessageType, ResponseWriter, request},
         },
     },
@@ -300,6 +300,27 @@ fn a_peer_that_refuses_the_protocol_leaves_the_table() {
     bench.ended(connection, stream, end);
     assert_eq!(closest(&mut bench, query), Some(0));
     assert!(bench.swarm.protocols().dht().table().is_empty());
+}
+
+/// Regression: a peer that is no server for a moment tells of that only once it is one again: it says what it said before.
+/// Fails if a peer that says the same after a refusal is not heard.
+#[test]
+fn a_peer_that_refused_the_protocol_comes_back_when_it_says_that_it_serves() {
+    let mut bench = server(|config| config.kbucket_inserts = BucketInserts::OnConnected);
+    let in_table = |bench: &Bench<Kademlia>| !bench.swarm.protocols().dht().table().is_empty();
+    let serves = |bench: &mut Bench<Kademlia>| {
+        bench.run(|_, cx| cx.set_peer_protocols(peer(1), std::vec![NAME]));
+    };
+    let (connection, query) = looking(&mut bench);
+    serves(&mut bench);
+    assert!(in_table(&bench));
+    let (_, stream, _) = asked(&mut bench)[0].clone();
+    let end = StreamEnd::Failed(StreamError::UnsupportedProtocol);
+    bench.ended(connection, stream, end);
+    assert_eq!(closest(&mut bench, query), Some(0));
+    assert!(!in_table(&bench));
+    serves(&mut bench);
+    assert!(in_table(&bench));
 }
 
 /// A silent peer costs a query its time, and no more: stream and request are gone afterwards.
