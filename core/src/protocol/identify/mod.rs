@@ -1,9 +1,8 @@
 //! Identify: tells a peer who one is, what one supports and where one can be reached, and learns the same of it.
 //!
 //! Source: the [identify specification](https://github.com/libp2p/specs/blob/master/identify/README.md). On every new
-//! connection each side opens a stream `/ipfs/id/1.0.0`; the other side answers with one message and finishes: at once if
-//! the peer has finished its own side, else 100 ms later. js-libp2p 3, which has not, loses an answer whose end comes
-//! together with the negotiation. When something changes it is pushed on a stream `/ipfs/id/push/1.0.0`.
+//! connection each side opens a stream `/ipfs/id/1.0.0`; the other side answers with one message and finishes. When
+//! something changes it is pushed on a stream `/ipfs/id/push/1.0.0`.
 //!
 //! What a peer says is bounded: at most 10 messages of 8 KiB, merged; 128 protocols and 64 addresses of them are kept.
 //! What this node says fits into one message of 4 KiB, which every implementation reads. A key that is not the peer's
@@ -55,8 +54,6 @@ const MAX_PUSHES: usize = 32;
 /// A connection may push so many times at once, and once more for each interval.
 const PUSH_BURST: u32 = 10;
 const PUSH_INTERVAL: Duration = Duration::from_secs(5);
-/// For so long an answer's end waits for the peer's.
-const LINGER: Duration = Duration::from_millis(100);
 
 /// What to tell, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,12 +176,7 @@ enum Exchange {
         push: bool,
     },
     /// The peer asked, or is pushed to: what could not be sent yet.
-    Sending {
-        waiting: Option<Bytes>,
-        push: bool,
-        /// The peer has finished its side.
-        heard: bool,
-    },
+    Sending { waiting: Option<Bytes>, push: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,8 +187,6 @@ enum Timer {
     Ask(ConnectionId),
     /// An exchange takes too long.
     Exchange(StreamRef),
-    /// An answer ends, whether or not the peer has finished its side.
-    Finish(StreamRef),
 }
 
 #[derive(Debug)]
@@ -288,7 +278,6 @@ impl Identify {
 
     fn untrack(&mut self, stream: StreamRef) -> Option<Exchange> {
         self.timers.clear(Timer::Exchange(stream));
-        self.timers.clear(Timer::Finish(stream));
         let exchange = self.exchanges.remove(&stream)?;
         self.pushes = self.pushes.saturating_sub(usize::from(is_push(&exchange)));
         if let Exchange::Receiving { bytes, .. } = &exchange {
@@ -351,7 +340,6 @@ impl Identify {
             Exchange::Sending {
                 waiting: Some(message),
                 push,
-                heard: false,
             },
             cx,
         );
@@ -359,12 +347,7 @@ impl Identify {
     }
 
     fn send(&mut self, stream: StreamRef, cx: &mut Context<'_, Event>) {
-        let Some(Exchange::Sending {
-            waiting,
-            push,
-            heard,
-        }) = self.exchanges.get_mut(&stream)
-        else {
+        let Some(Exchange::Sending { waiting, push }) = self.exchanges.get_mut(&stream) else {
             return;
         };
         let Some(message) = waiting.take() else {
@@ -374,31 +357,13 @@ impl Identify {
             *waiting = Some(message);
             return;
         }
+        cx.finish(stream);
         let (push, connection) = (*push, stream.connection);
-        if push || *heard {
-            cx.finish(stream);
-        } else {
-            self.timers.set(Timer::Finish(stream), cx.now() + LINGER);
-        }
         if let Some(known) = self.connections.get(&connection).filter(|_| !push) {
             cx.emit(Event::Sent {
                 connection,
                 peer: known.peer,
             });
-        }
-    }
-
-    /// Ends an answer that has been given.
-    fn end(&mut self, stream: StreamRef, cx: &mut Context<'_, Event>) {
-        let sent = self.exchanges.get(&stream).is_some_and(|exchange| {
-            let Exchange::Sending { waiting, push, .. } = exchange else {
-                return false;
-            };
-            waiting.is_none() && !push
-        });
-        if sent {
-            self.timers.clear(Timer::Finish(stream));
-            cx.finish(stream);
         }
     }
 
@@ -444,13 +409,9 @@ impl Identify {
 
     /// The peer has said all it has to say.
     fn complete(&mut self, stream: StreamRef, cx: &mut Context<'_, Event>) {
-        match self.exchanges.get_mut(&stream) {
+        match self.exchanges.get(&stream) {
             Some(Exchange::Receiving { .. }) => {}
-            Some(Exchange::Sending { heard, .. }) => {
-                *heard = true;
-                return self.end(stream, cx);
-            }
-            None => return,
+            _ => return,
         }
         let Some(Exchange::Receiving { parts, bytes, push }) = self.untrack(stream) else {
             return;
@@ -631,7 +592,6 @@ impl Protocol for Identify {
                         Timer::Exchange(stream) => {
                             self.fail(stream, code::NO_ERROR, Error::Timeout, cx);
                         }
-                        Timer::Finish(stream) => self.end(stream, cx),
                     }
                 }
             }

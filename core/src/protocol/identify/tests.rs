@@ -664,30 +664,6 @@ fn exchanges_that_hang_or_break_are_failures() {
     assert_eq!(failure(&peer_.bench.events()), Error::Timeout);
 }
 
-/// js-libp2p 3 loses what comes together with the end of the stream while it negotiates.
-#[test]
-fn an_answer_ends_with_the_peers_side_or_a_moment_later() {
-    let mut asker = Peer::at("/ip4/198.51.100.1/tcp/1");
-    let ends = |asker: &mut Peer, on: StreamId| {
-        let told = asker.bench.told().into_iter();
-        let told = told.filter(|(_, message)| {
-            matches!(message, ToConnectionMessage::Finish { stream } if *stream == on)
-        });
-        told.count()
-    };
-    let polite = asker.bench.inbound(asker.connection, PROTOCOL);
-    assert_eq!(asker.bench.sent(polite).len(), 1);
-    asker.bench.finish(asker.connection, polite);
-    assert_eq!(ends(&mut asker, polite), 1);
-    asker.bench.wait(LINGER);
-    assert_eq!(ends(&mut asker, polite), 0);
-    let silent = asker.bench.inbound(asker.connection, PROTOCOL);
-    asker.bench.wait(LINGER - Duration::from_millis(1));
-    assert_eq!(ends(&mut asker, silent), 0);
-    asker.bench.wait(Duration::from_millis(1));
-    assert_eq!(ends(&mut asker, silent), 1);
-}
-
 /// rust-libp2p drops the stream when it has read the answer, before its end.
 #[test]
 fn a_peer_that_has_the_whole_answer_may_drop_the_stream() {
