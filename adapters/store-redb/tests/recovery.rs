@@ -1,4 +1,5 @@
-//! How long it takes to open a large store that was not closed.
+//! How long it takes to open a large store that was not closed. In a program of its own, because the time on processors is
+//! the whole process's.
 //!
 //! `DRYWIRE_RECOVERY_RECORDS` says how large; 2000 records if it is not set.
 #![allow(

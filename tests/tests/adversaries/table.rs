@@ -587,7 +587,7 @@ const LIMITS: &[(&str, &[Test])] = &[
     (
         "bytes one connection queues to send",
         &[Beside(
-            "tests/tests/edges.rs",
+            "tests/tests/suite/edges.rs",
             "a_blocked_writer_is_told_when_resets_empty_the_queue",
         )],
     ),
@@ -656,8 +656,8 @@ const LIMITS: &[(&str, &[Test])] = &[
 
 const ADMISSION: &str = "core/src/swarm/tests/admission.rs";
 const CIPHER: &str = "core/src/security/cipher_tests.rs";
-const CONNECTION: &str = "tests/tests/connection/main.rs";
-const CONNECTION_LIMITS: &str = "tests/tests/connection/limits.rs";
+const CONNECTION: &str = "tests/tests/suite/connection/mod.rs";
+const CONNECTION_LIMITS: &str = "tests/tests/suite/connection/limits.rs";
 const CONTRACTS: &str = "core/src/swarm/tests/contracts.rs";
 const DIALING: &str = "core/src/swarm/tests/dialing.rs";
 const HEAP: &str = "tests/tests/heap.rs";
@@ -668,7 +668,7 @@ const MULTISTREAM: &str = "core/src/multistream/tests.rs";
 const NOISE: &str = "core/src/security/noise/tests/adversary.rs";
 const RECORD: &str = "core/src/record/tests.rs";
 const SOURCES: &str = "core/src/swarm/sources.rs";
-const STARVED: &str = "adapters/engine/tests/starved.rs";
+const STARVED: &str = "adapters/engine/tests/suite/starved.rs";
 const TELLING: &str = "core/src/protocol/identify/tests/telling.rs";
 const YAMUX: &str = "core/src/mux/yamux/tests.rs";
 
