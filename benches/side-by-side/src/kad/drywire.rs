@@ -116,36 +116,6 @@ impl Network for Town {
         Ok(Self { world, peers })
     }
 
-    fn debug(&self) {
-        let n = self.world.nodes.len() as f64;
-        let conns: usize = self
-            .world
-            .nodes
-            .iter()
-            .map(|node| node.swarm().connections().count())
-            .sum();
-        let mut all = (0, 0, 0, 0, 0);
-        for node in &self.world.nodes {
-            let kad = &node.swarm().protocols().kad;
-            let s = kad.statistics();
-            all.0 += s.requests;
-            all.1 += s.answered;
-            all.2 += s.failed_checks;
-            all.3 += s.evicted;
-            all.4 += kad.kbuckets().map(|b| b.len()).sum::<usize>();
-        }
-        eprintln!(
-            "connections {:.1} requests {:.1} answered {:.1} failed checks {:.1} evicted {:.1} table {:.1} events {}",
-            conns as f64 / n,
-            all.0 as f64 / n,
-            all.1 as f64 / n,
-            all.2 as f64 / n,
-            all.3 as f64 / n,
-            all.4 as f64 / n,
-            self.world.events.len()
-        );
-    }
-
     fn peers(&self) -> Vec<PeerId> {
         self.peers.clone()
     }

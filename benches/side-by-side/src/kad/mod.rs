@@ -51,8 +51,6 @@ pub(crate) trait Network: Sized {
     /// Tells each of the nodes of another one, and lets them join.
     fn join(&mut self, nodes: &[(usize, usize)]) -> io::Result<()>;
 
-    fn debug(&self) {}
-
     /// Lets time pass.
     fn run_for(&mut self, time: Duration);
 
@@ -220,11 +218,6 @@ fn measure<N: Network>(nodes: usize, lookups: usize) -> io::Result<Figures> {
     }
     let lookup = meter::own_time()? - cpu;
     let resident = meter::own_resident()?.saturating_sub(empty);
-    if std::env::var_os("KAD_STATS").is_some() {
-        network.debug();
-        network.run_for(Duration::from_secs(12));
-        network.debug();
-    }
     let (mut recall, mut requests) = (0.0, 0.0);
     for (node, key, (told, asked)) in &found {
         recall += self::recall(&peers, *node, key, told);
