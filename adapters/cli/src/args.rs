@@ -226,7 +226,7 @@ pub(crate) enum KadCommand {
     /// Find who provides a key
     Providers(KadProvidersOptions),
     /// Find the peers closest to a key
-    Closest(KadGetOptions),
+    Closest(KadClosestOptions),
 }
 
 /// What all commands have that talk to a DHT.
@@ -255,6 +255,15 @@ pub(crate) struct KadOptions {
 pub(crate) struct KadGetOptions {
     #[command(flatten)]
     pub(crate) kad: KadOptions,
+    /// Write the value to a file, as it is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KadClosestOptions {
+    #[command(flatten)]
+    pub(crate) kad: KadOptions,
 }
 
 #[derive(Debug, Args)]
@@ -263,6 +272,9 @@ pub(crate) struct KadPutOptions {
     pub(crate) kad: KadOptions,
     /// The value; not needed for /pk/ and a peer id whose public key is known
     pub(crate) value: Option<String>,
+    /// Take the value from a file; - is the standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "value")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

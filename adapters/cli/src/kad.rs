@@ -2,8 +2,8 @@
 
 use crate::{
     args::{
-        KadCommand, KadGetOptions, KadOptions, KadProvideOptions, KadProvidersOptions,
-        KadPutOptions,
+        KadClosestOptions, KadCommand, KadGetOptions, KadOptions, KadProvideOptions,
+        KadProvidersOptions, KadPutOptions,
     },
     failure::Failure,
     keys,
@@ -20,6 +20,11 @@ use drywire::{
     protocol::kad::{Mode, PeerInfo, QueryOptions, Quorum, Record, RecordKey},
 };
 use drywire_engine::{KadError, KadHandle};
+use std::{
+    fs,
+    io::{self, Read as _},
+    path::Path,
+};
 
 pub(crate) async fn run(
     command: KadCommand,
@@ -157,29 +162,40 @@ impl Seeker {
 
 /// `drywire kad get`
 async fn get(options: KadGetOptions, hosts: &Hosts, output: &Output) -> Result<(), Failure> {
-    let seeker = Seeker::joined(options.kad, hosts, output).await?;
+    let KadGetOptions { kad, file } = options;
+    let seeker = Seeker::joined(kad, hosts, output).await?;
     let key = seeker.options.key.clone();
     let found = seeker.kad.get(key.clone()).await;
     let what = format!("cannot get {}", shown(&key));
     let found = found.map_err(|error| seeker.failed(&what, &error))?;
     seeker.close().await;
     let value = &found.record.value;
+    if let Some(file) = &file {
+        fs::write(file, value).map_err(|error| {
+            Failure::failed(format!("cannot write to {}: {error}", file.display()))
+        })?;
+    }
     let fields = [
         ("key", shown(&key).into()),
         ("value", core::str::from_utf8(value).ok().into()),
         ("hex", hex(value).into()),
         ("peer", found.peer.map(|peer| peer.to_base58()).into()),
     ];
-    output.say(&printable(&text_or_hex(value)), "record", &fields)
+    let text = match &file {
+        Some(file) => format!("{} bytes written to {}", value.len(), file.display()),
+        None => printable(&text_or_hex(value)).to_string(),
+    };
+    output.say(&text, "record", &fields)
 }
 
 /// `drywire kad put`
 async fn put(options: KadPutOptions, hosts: &Hosts, output: &Output) -> Result<(), Failure> {
-    let KadPutOptions { kad, value } = options;
+    let KadPutOptions { kad, value, file } = options;
     let keypair = keys::load(kad.key_file.as_ref())?;
-    let value = match value {
-        Some(value) => Bytes::from(value),
-        None => public_key(&kad.key, &keypair)?,
+    let value = match (value, file) {
+        (Some(value), _) => Bytes::from(value),
+        (None, Some(file)) => value_in(&file)?,
+        (None, None) => public_key(&kad.key, &keypair)?,
     };
     let seeker = Seeker::start(kad, keypair, Mode::Client, hosts, output)?;
     seeker.join(output).await?;
@@ -204,6 +220,25 @@ async fn put(options: KadPutOptions, hosts: &Hosts, output: &Output) -> Result<(
     let text = format!("stored at {}", counted(peers.len()));
     let fields = [("key", shown(&key).into()), ("peers", peers.into())];
     output.say(&text, "stored", &fields)
+}
+
+/// The value in a file, or at the standard input.
+fn value_in(file: &Path) -> Result<Bytes, Failure> {
+    /// More than any DHT takes.
+    const MOST: u64 = 1024 * 1024;
+    let mut value = Vec::new();
+    let read = if file.as_os_str() == "-" {
+        io::stdin().take(MOST).read_to_end(&mut value)
+    } else {
+        fs::File::open(file).and_then(|file| file.take(MOST).read_to_end(&mut value))
+    };
+    match read {
+        Ok(_) => Ok(value.into()),
+        Err(error) => Err(Failure::failed(format!(
+            "cannot read the value from {}: {error}",
+            file.display()
+        ))),
+    }
 }
 
 /// The value that belongs to a key of a public key.
@@ -308,7 +343,11 @@ async fn providers(
 }
 
 /// `drywire kad closest`
-async fn closest(options: KadGetOptions, hosts: &Hosts, output: &Output) -> Result<(), Failure> {
+async fn closest(
+    options: KadClosestOptions,
+    hosts: &Hosts,
+    output: &Output,
+) -> Result<(), Failure> {
     let seeker = Seeker::joined(options.kad, hosts, output).await?;
     let key = seeker.options.key.clone();
     let what = format!("cannot find peers closest to {}", shown(&key));

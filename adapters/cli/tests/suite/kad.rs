@@ -3,6 +3,7 @@
 use crate::common::{Directory, drywire, fails, lines, run, signal, wait};
 use serde_json::Value;
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
     process::{Child, ChildStdout, Stdio},
 };
@@ -104,6 +105,15 @@ fn what_one_terminal_puts_another_gets() {
             .iter()
             .any(|address| peer_of(address) == got["peer"])
     );
+
+    // Any bytes, from a file into another.
+    let directory = Directory::new("kad-file");
+    let (from, to) = (directory.file("from"), directory.file("to"));
+    let value: Vec<u8> = (0..=255).collect();
+    fs::write(&from, &value).unwrap();
+    kad("put", &addresses[1], &["binary", "--file", &from]);
+    kad("get", &addresses[2], &["binary", "--file", &to]);
+    assert_eq!(fs::read(&to).unwrap(), value);
 
     let closest = lines(&kad("closest", &addresses[2], &["greeting", "--json"]));
     let mut found: Vec<_> = closest

@@ -30,7 +30,8 @@ use drywire::{
     protocol::kad::{
         AddProviderOk, BootstrapOk, Event, GetRecordOk, Kademlia, MemoryStore, Mode, PeerInfo,
         PeerRecord, PutRecordOk, QueryId, QueryOptions, QueryRefused, QueryResult, Quorum, Record,
-        RecordKey, RecordStore, RoutingUpdate, table::Entry,
+        RecordKey, RecordStore, RoutingUpdate,
+        table::{Entry, Removed},
     },
     swarm::{self, Part, Protocol},
 };
@@ -367,6 +368,18 @@ where
     /// # Errors
     /// [`KadError::NotFound`], [`KadError::Timeout`], and others.
     pub async fn find_peer(&self, peer: PeerId) -> Result<PeerInfo, KadError> {
+        self.find_peer_with(peer, QueryOptions::new()).await
+    }
+
+    /// The same with options, such as [disjoint paths](QueryOptions::disjoint_paths).
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn find_peer_with(
+        &self,
+        peer: PeerId,
+        options: QueryOptions,
+    ) -> Result<PeerInfo, KadError> {
         let connected = self.with(|_, cx| cx.is_connected(&peer).then(|| cx.addresses(&peer)));
         if let Some(addresses) = connected.filter(|addresses| !addresses.is_empty()) {
             return Ok(PeerInfo { peer, addresses });
@@ -377,7 +390,9 @@ where
             let found = peers.into_iter().find(|info| info.peer == peer);
             found.ok_or(KadError::NotFound { closest_peers })
         };
-        self.run(|kad, cx| kad.find_peer(peer, cx), found).await
+        let command =
+            |kad: &mut Kademlia<S>, cx: &mut Cx<'_>| kad.find_peer_with(peer, options, cx);
+        self.run(command, found).await
     }
 
     /// Makes this node known to its neighbours, and fills the routing table: lookups of this node itself, and of random
@@ -467,6 +482,11 @@ where
     /// Adds an address of a peer that is known to be a server of the DHT: it comes into the routing table.
     pub fn add_address(&self, peer: PeerId, address: &Multiaddr) -> RoutingUpdate {
         self.with(|kad, cx| kad.add_address(peer, address, cx))
+    }
+
+    /// Removes an address of a peer from the routing table, with the last one the peer.
+    pub fn remove_address(&self, peer: &PeerId, address: &Multiaddr) -> Removed {
+        self.with(|kad, cx| kad.remove_address(peer, address, cx))
     }
 
     /// Removes a peer from the routing table; whether it was there.

@@ -48,6 +48,7 @@
 //! | I38 a query ends once and in time, and asks nobody twice | of a [`KadWorld`](crate::kad::KadWorld): each request, each last word | `with_churn_lookups_still_find_the_closest_and_every_query_ends` in `adapters/sim/tests/suite/kad.rs` |
 //! | I39 results are sorted, distinct, and were asked | of a [`KadWorld`](crate::kad::KadWorld): each result | `of_a_thousand_nodes_lookups_find_the_closest_and_everything_stored_is_found` in `adapters/sim/tests/suite/kad.rs` |
 //! | I40 stores keep within their limits what is valid and has not expired | | `a_record_is_found_until_it_expires` in `adapters/sim/tests/suite/kad.rs`; `bad_records_are_not_kept` in `adapters/sim/tests/suite/kad_attacks.rs`; `a_flood_of_providers_stays_within_the_store_and_crowds_nobody_out` in `adapters/sim/tests/suite/kad_attacks.rs` |
+//! | I41 what is acknowledged is kept | | `what_was_acknowledged_is_there_after_a_kill` in `adapters/store-redb/tests/suite/kill.rs`; `what_was_acknowledged_is_there_after_a_loss_of_power` in `adapters/store-redb/tests/suite/power.rs` |
 //! | I45 healthy pairs are answered | the calm | |
 //! | I46 after a partition lookups find what there is | | `after_a_partition_lookups_find_the_closest_again` in `adapters/sim/tests/suite/kad.rs` |
 //! | I47 no stuck half-open | age of connections whose other end is gone | `a_peer_that_falls_silent_is_noticed_by_its_pings` in `core/src/node/tests.rs` |
