@@ -178,11 +178,16 @@ impl ClosestPeers {
             Termination::AllAnswered => self.config.num_results,
             Termination::Beta(beta) => beta.min(self.config.num_results),
         };
-        // How many of the closest have answered, unless a closer one is waited for.
-        let mut answered = Some(0_usize);
+        let spare = self.config.parallelism.get();
+        let most = self.config.num_results.get().saturating_add(spare);
+        // How many of the closest have answered, unless a closer one is waited for; and how many may yet be the closest.
+        let (mut answered, mut alive) = (Some(0_usize), 0_usize);
         for candidate in &self.candidates {
             match candidate.state {
+                State::Unresponsive | State::Failed => continue,
                 State::Waiting => answered = None,
+                // It could be among the closest only if several of those should fail.
+                State::NotContacted if alive >= most => break,
                 State::NotContacted if at_capacity => return Some(Step::Wait),
                 State::NotContacted => return Some(Step::Ask(candidate.peer)),
                 State::Succeeded => {
@@ -192,8 +197,8 @@ impl ClosestPeers {
                         return None;
                     }
                 }
-                State::Unresponsive | State::Failed => {}
             }
+            alive = alive.saturating_add(1);
         }
         if !self.waiting.is_empty() {
             return Some(Step::Wait);

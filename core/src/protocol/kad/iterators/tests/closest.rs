@@ -71,10 +71,18 @@ impl Model {
                 .as_ref()
                 .is_none_or(|top| top.contains(distance))
         };
-        let unasked = self
+        let mut unasked = self
             .known
             .iter()
             .find(|(distance, (_, state))| *state == State::New && open(distance));
+        if let (Some((nearest, _)), None) = (unasked, &self.follow_up) {
+            let most = self.config.num_results.get() + self.config.parallelism.get();
+            let alive = self
+                .known
+                .range(..nearest)
+                .filter(|(_, (_, state))| !matches!(state, State::Late | State::Failed));
+            unasked = unasked.filter(|_| alive.count() < most);
+        }
         let unasked = unasked.map(|(distance, (peer, _))| (*distance, *peer));
         let awaited = self
             .known
@@ -398,8 +406,11 @@ fn any_new_peer_among_the_closest_is_progress() {
     assert!(search.on_success(&all[0], [all[5]], START));
     assert_eq!(ask_all(&mut search, START).len(), 1);
     assert!(search.on_success(&all[1], [], START));
-    assert_eq!(ask_all(&mut search, START).len(), 10, "stands still");
-    assert_eq!(search.num_waiting(), 10);
+    // Two have answered, nine are asked: one more than could be among the closest if all of them answer.
+    assert_eq!(ask_all(&mut search, START).len(), 9, "stands still");
+    assert_eq!(search.num_waiting(), 9);
+    assert!(search.on_failure(&all[2]));
+    assert_eq!(ask_all(&mut search, START).len(), 1, "in its place");
 }
 
 /// go-libp2p: the three closest have answered; the rest of the closest known is asked, and not followed.
