@@ -228,11 +228,15 @@ fn value_in(file: &Path) -> Result<Bytes, Failure> {
     const MOST: u64 = 1024 * 1024;
     let mut value = Vec::new();
     let read = if file.as_os_str() == "-" {
-        io::stdin().take(MOST).read_to_end(&mut value)
+        io::stdin().take(MOST + 1).read_to_end(&mut value)
     } else {
-        fs::File::open(file).and_then(|file| file.take(MOST).read_to_end(&mut value))
+        fs::File::open(file).and_then(|file| file.take(MOST + 1).read_to_end(&mut value))
     };
     match read {
+        Ok(_) if value.len() as u64 > MOST => Err(Failure::failed(format!(
+            "the value in {} is longer than any DHT takes",
+            file.display()
+        ))),
         Ok(_) => Ok(value.into()),
         Err(error) => Err(Failure::failed(format!(
             "cannot read the value from {}: {error}",

@@ -4,13 +4,15 @@ use alloc::collections::VecDeque;
 
 /// So much memory an empty queue keeps, in bytes.
 const KEPT: usize = 2 * 1024;
+/// So many places it keeps, however large they are.
+const KEPT_PLACES: usize = 16;
 
 /// Takes the first. A queue that is empty then gives back what a burst has made it take: a node has a few of them, but
 /// a process may have thousands of nodes.
 pub(crate) fn pop_front<T>(queue: &mut VecDeque<T>) -> Option<T> {
     let first = queue.pop_front()?;
     let occupied = queue.capacity().saturating_mul(size_of::<T>());
-    if queue.is_empty() && occupied > KEPT {
+    if queue.is_empty() && occupied > KEPT && queue.capacity() > KEPT_PLACES {
         *queue = VecDeque::new();
     }
     Some(first)

@@ -54,7 +54,7 @@ const MAX_FOREIGN_LEN: usize = 256;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// What one address costs besides its own bytes.
-const OVERHEAD: usize = 64;
+const OVERHEAD: usize = 112;
 
 #[derive(Debug)]
 struct Known {
@@ -337,6 +337,10 @@ impl AddressBook {
         };
         let (standing, expiry, bytes) = (entry.standing, entry.next_expiry(), entry.bytes());
         change(entry);
+        if entry.addresses.len() < entry.addresses.capacity() / 2 {
+            // What is no longer there must not go on to take room that is not counted.
+            entry.addresses.shrink_to_fit();
+        }
         entry.standing = entry.place(standing.arrival);
         let (new_standing, new_expiry) = (entry.standing, entry.next_expiry());
         let others = self.bytes.saturating_sub(bytes);
@@ -631,6 +635,7 @@ mod tests {
                         prop_assert!(!entry.addresses.is_empty() && entry.addresses.len() <= 4);
                         prop_assert!(book.order.contains(&(entry.standing, *place)));
                         bytes += entry.bytes();
+                        prop_assert!(entry.addresses.capacity() <= 2 * entry.addresses.len() + 1);
                         expiries += usize::from(entry.next_expiry().is_some());
                     }
                 }

@@ -444,7 +444,10 @@ impl Identify {
         if info.tells_protocols {
             cx.set_peer_protocols(peer, info.protocols.clone());
         }
+        let could_not = known.no_push;
         known.no_push = !info.protocols.is_empty() && !info.protocols.contains(&PUSH_PROTOCOL);
+        // What it could not be told before.
+        self.outdated |= self.config.push && could_not && !known.no_push;
         known.info = Some(Box::new(info.clone()));
         cx.emit(Event::Received {
             connection,
@@ -521,6 +524,10 @@ impl Identify {
                     ..
                 },
                 StreamEnd::Failed(_),
+            )
+            | (
+                Exchange::Sending { waiting: None, .. },
+                StreamEnd::Failed(StreamError::ResetByPeer(_)),
             ) => {}
             (Exchange::Receiving { push: false, .. }, _) if unsupported => {
                 self.timers.clear(Timer::Ask(connection));

@@ -687,3 +687,21 @@ fn a_peer_that_has_the_whole_answer_may_drop_the_stream() {
     asker.bench.ended(asker.connection, asker.asked, reset);
     failure(&asker.bench.events());
 }
+
+/// A peer that registers the protocol of pushes later is told what has changed until then.
+#[test]
+fn a_peer_that_could_not_be_pushed_to_is_told_once_it_can_be() {
+    let mut peer_ = Peer::at(REMOTE);
+    let asked = peer_.bench.inbound(peer_.connection, PROTOCOL);
+    assert_eq!(peer_.bench.sent(asked).len(), 1);
+    peer_.answers(&[message(&[], &["/a"], |_| {})]);
+    peer_.bench.listen("/ip4/203.0.113.7/tcp/1");
+    peer_.bench.wait(Duration::from_secs(5));
+    let pushed = |peer_: &mut Peer| {
+        let opened = peer_.bench.opened().into_iter();
+        opened.filter(|(_, _, name)| *name == PUSH_PROTOCOL).count()
+    };
+    assert_eq!(pushed(&mut peer_), 0);
+    peer_.pushes(&[message(&[], &["/a", "/ipfs/id/push/1.0.0"], |_| {})]);
+    assert_eq!(pushed(&mut peer_), 1);
+}

@@ -14,6 +14,8 @@ pub(super) struct BootstrapTimers {
     throttle: Option<Duration>,
     periodic: Option<Instant>,
     automatic: Option<Instant>,
+    /// The automatic one is wanted because the node began to listen somewhere: one that ran meanwhile may have been in vain.
+    listens_anew: bool,
     running: u32,
     /// Bootstraps in a row that left the table sparse.
     sparse: u32,
@@ -35,12 +37,19 @@ impl BootstrapTimers {
             throttle,
             periodic: interval.map(|interval| now.saturating_add(interval)),
             automatic: None,
+            listens_anew: false,
             running: 0,
             sparse: 0,
         }
     }
 
-    /// A new peer came into a sparse table, or the node began to listen.
+    /// The node began to listen, and is connected to nobody.
+    pub(super) fn listening(&mut self, now: Instant) {
+        self.trigger(now);
+        self.listens_anew = true;
+    }
+
+    /// A new peer came into a sparse table.
     pub(super) fn trigger(&mut self, now: Instant) {
         self.automatic = self.throttle.map(|throttle| now.saturating_add(throttle));
     }
@@ -65,8 +74,11 @@ impl BootstrapTimers {
     pub(super) fn finished(&mut self, now: Instant, sparse: bool) {
         self.given_up();
         if !sparse {
-            // Whoever came in meanwhile came in by it, and needs no other one.
-            (self.sparse, self.automatic) = (0, None);
+            self.sparse = 0;
+            if !self.listens_anew {
+                // Whoever came in meanwhile came in by it, and needs no other one.
+                self.automatic = None;
+            }
             return;
         }
         let wanted = self.throttle.is_some() && self.automatic.is_none();
@@ -81,6 +93,7 @@ impl BootstrapTimers {
     pub(super) fn reset(&mut self, now: Instant) {
         self.periodic = self.interval.map(|interval| now.saturating_add(interval));
         self.automatic = None;
+        self.listens_anew = false;
     }
 
     /// Whether a bootstrap should begin.
@@ -155,6 +168,10 @@ mod tests {
         let mut filled = timers.clone();
         filled.finished(at(700), false);
         assert_eq!(filled.next(), Some(at(60_500)));
+        let mut elsewhere = timers.clone();
+        elsewhere.listening(at(650));
+        elsewhere.finished(at(700), false);
+        assert_eq!(elsewhere.next(), Some(at(1650)));
         timers.finished(at(700), true);
         assert_eq!(timers.next(), Some(at(1600)));
         let mut quiet = BootstrapTimers::new(Some(MINUTE), Some(SECOND), at(0));

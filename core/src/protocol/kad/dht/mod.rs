@@ -412,7 +412,7 @@ impl<S: RecordStore> Dht<S> {
         self.listen = listen.to_vec();
         self.external = external.to_vec();
         if new && self.members.is_empty() {
-            self.bootstraps.trigger(at.now);
+            self.bootstraps.listening(at.now);
         }
         self.choose_mode();
     }

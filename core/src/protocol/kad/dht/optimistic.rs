@@ -101,13 +101,14 @@ impl<S: RecordStore> Dht<S> {
             query.stats.failures = query.stats.failures.saturating_add(1);
         }
         if query.is_giving() {
+            query.ends_early |= query.is_told_enough();
             self.advance(at, id);
         }
     }
 }
 
 impl Query {
-    /// One more peer has been told of a provider. An announcement that was made early need not wait for all of them.
+    /// One more peer has been told of a provider.
     pub(super) fn count_told(&mut self) {
         if let QueryInfo::AddProvider {
             phase: AddProviderPhase::AddProvider { told },
@@ -115,7 +116,19 @@ impl Query {
         } = &mut self.info
         {
             *told = told.saturating_add(1);
-            self.ends_early |= !self.told.is_empty() && *told >= TOLD_ENOUGH;
         }
+        self.ends_early |= self.is_told_enough();
+    }
+
+    /// Whether an announcement that was made early need not wait for the rest.
+    fn is_told_enough(&self) -> bool {
+        let QueryInfo::AddProvider {
+            phase: AddProviderPhase::AddProvider { told },
+            ..
+        } = self.info
+        else {
+            return false;
+        };
+        !self.told.is_empty() && told >= TOLD_ENOUGH
     }
 }

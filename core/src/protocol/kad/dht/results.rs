@@ -10,6 +10,7 @@ use crate::{
             GetClosestPeersOk, GetProvidersError, GetProvidersOk, GetRecordError, GetRecordOk,
             PutRecordError, PutRecordOk, QueryResult,
         },
+        iterators::Termination,
         key::{Key, RecordKey},
         message::request,
         query::{
@@ -127,7 +128,12 @@ impl<S: RecordStore> Dht<S> {
                 let result = QueryResult::Bootstrap(Err(failed));
                 return self.progress(at, id, &mut query, result, true);
             }
-            None => self.bootstrap_targets(&query.peers.result()),
+            None => {
+                let all_answered = self.config.termination == Termination::AllAnswered;
+                let are_closest = all_answered && query.is_whole();
+                let found = query.peers.result();
+                self.bootstrap_targets(if are_closest { &found } else { &[] })
+            }
         };
         if first && end == End::Complete {
             self.measure_network(at, &query);
@@ -362,7 +368,8 @@ impl<S: RecordStore> Dht<S> {
     }
 
     /// The peers that buckets are filled by looking up, when those closest to this node are found. All peers of the nearest
-    /// buckets are among these; so it begins with the bucket of the farthest of them, or beyond that of the closest neighbour.
+    /// buckets are among these; so it begins with the bucket of the farthest of them, or beyond that of the closest neighbour. If
+    /// it is not certain that they are the closest, none are `found`.
     /// Where there is nothing to be filled when its turn comes, that is left out.
     fn bootstrap_targets(&mut self, found: &[PeerId]) -> Vec<PeerId> {
         let index = |peer: &PeerId| Key::of_peer(peer).distance(&self.position).ilog2();

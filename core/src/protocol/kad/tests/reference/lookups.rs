@@ -153,6 +153,13 @@ fn finishing_a_bootstrap_ends_only_the_lookup_under_way() {
     );
     bench.serve(|_| Some(closer(FIND, &[])));
     assert!(bench.is_over(query));
+    // Who is the closest is not known then: each farther bucket is looked up.
+    let nearest = bench
+        .dht
+        .table()
+        .buckets()
+        .position(|bucket| !bucket.is_empty());
+    assert_eq!(bench.results(query).len(), 256 - nearest.unwrap());
 }
 
 /// A lookup of a bootstrap that takes too long does not end it, but the first one does.
