@@ -145,17 +145,23 @@ fn the_pipe_may_end_at_any_byte() {
             for cut in [Cut::Fin, Cut::Reset, Cut::Stall] {
                 let mut pair = Setup::default().pair();
                 pair.cut(from, at, cut);
-                let mut stream = None;
+                let (mut stream, mut answered) = (None, false);
                 pair.run_until(|pair| {
                     if stream.is_none() && pair.sides[0].connection.is_open() {
                         let id = pair.open(0, "/raw", StreamKind::Raw);
                         pair.write(0, id, b"hi");
+                        pair.finish(0, id);
                         stream = Some(id);
                     }
                     if let Some(inbound) = pair.inbound(1).first().copied() {
-                        let (bytes, _) = pair.read(1, inbound);
+                        let (bytes, end) = pair.read(1, inbound);
                         if !bytes.is_empty() && pair.sides[1].connection.is_open() {
                             pair.write(1, inbound, &bytes);
+                        }
+                        let there = pair.sides[1].connection.stream(inbound).is_some();
+                        if there && matches!(end, Ok(true)) && !answered {
+                            pair.finish(1, inbound);
+                            answered = true;
                         }
                     }
                     if let Some(stream) = stream {
