@@ -205,13 +205,11 @@ impl AddressBook {
         addresses: &[Multiaddr],
         source: AddressSource,
     ) -> bool {
-        if self.peers.contains_key(&peer) {
-            self.edit(peer, |entry| {
-                entry
-                    .addresses
-                    .retain(|known| known.source != source || addresses.contains(&known.address));
-            });
-        }
+        self.edit_known(&peer, |entry| {
+            entry
+                .addresses
+                .retain(|known| known.source != source || addresses.contains(&known.address));
+        });
         let mut new = false;
         for address in addresses {
             new |= self.add(now, peer, address, source, None);
@@ -223,25 +221,20 @@ impl AddressBook {
     pub(super) fn verified(&mut self, now: Instant, peer: PeerId, address: &Multiaddr) {
         self.add(now, peer, address, AddressSource::Dialed, None);
         let address = address.without_peer_id();
-        if self.peers.contains_key(&peer) {
-            self.edit(peer, |entry| {
-                if let Some(known) = entry
-                    .addresses
-                    .iter_mut()
-                    .find(|known| known.address == address)
-                {
-                    known.verified = Some(now);
-                }
-            });
-        }
+        self.edit_known(&peer, |entry| {
+            if let Some(known) = entry
+                .addresses
+                .iter_mut()
+                .find(|known| known.address == address)
+            {
+                known.verified = Some(now);
+            }
+        });
     }
 
     /// The first connection with the peer is up, or the last one is gone.
     pub(super) fn set_connected(&mut self, now: Instant, peer: PeerId, connected: bool) {
-        if !self.peers.contains_key(&peer) {
-            return;
-        }
-        self.edit(peer, |entry| {
+        self.edit_known(&peer, |entry| {
             entry.connected = connected;
             for known in &mut entry.addresses {
                 if known.source.follows_connection() {
@@ -255,11 +248,9 @@ impl AddressBook {
     /// Forgets one address.
     pub(super) fn remove(&mut self, peer: PeerId, address: &Multiaddr) {
         let address = address.without_peer_id();
-        if self.peers.contains_key(&peer) {
-            self.edit(peer, |entry| {
-                entry.addresses.retain(|known| known.address != address)
-            });
-        }
+        self.edit_known(&peer, |entry| {
+            entry.addresses.retain(|known| known.address != address)
+        });
     }
 
     /// What is known, best first: where a connection was made before (the latest first), then by source, then in the
@@ -310,6 +301,13 @@ impl AddressBook {
         let place = self.peers.get(&peer).copied();
         let place = place.unwrap_or_else(|| self.insert(peer));
         self.edit_at(place, change);
+    }
+
+    /// Changes the entry of a peer that has one.
+    fn edit_known(&mut self, peer: &PeerId, change: impl FnOnce(&mut PeerEntry)) {
+        if let Some(place) = self.peers.get(peer).copied() {
+            self.edit_at(place, change);
+        }
     }
 
     /// A new entry, with nothing in it yet.

@@ -520,15 +520,10 @@ impl Identify {
             (
                 Exchange::Sending {
                     waiting: None,
-                    push: false,
-                    ..
+                    push,
                 },
-                StreamEnd::Failed(_),
-            )
-            | (
-                Exchange::Sending { waiting: None, .. },
-                StreamEnd::Failed(StreamError::ResetByPeer(_)),
-            ) => {}
+                StreamEnd::Failed(error),
+            ) if !push || matches!(error, StreamError::ResetByPeer(_)) => {}
             (Exchange::Receiving { push: false, .. }, _) if unsupported => {
                 self.timers.clear(Timer::Ask(connection));
                 self.report(connection, Error::Unsupported, cx);

@@ -65,8 +65,11 @@
 //!
 //! - Peers come into the table by themselves: by identify, after a [check](BucketInserts::Checked), and by answering queries. There,
 //!   only those that were dialed do. Peers that stop answering leave it; there, only an address goes.
-//! - A bootstrap leaves out the buckets that are full of peers that are alive, and what came in while one ran is no reason for
-//!   another one, unless the table is still sparse.
+//! - A bootstrap begins, after the node itself, with the bucket of the farthest of the 20 closest peers: all that are nearer are
+//!   known then. It leaves out the buckets that are full of peers that are alive, and what came in while one ran is no reason
+//!   for another one, unless the table is still sparse.
+//! - A lookup that stands still asks nobody who could be among the closest only if more than α others should fail; there, 20
+//!   requests are kept under way until its end.
 //! - Time, randomness and the wall clock come from the host. Records expire by the wall clock, so that it can be tested and
 //!   survives a restart.
 //! - Values are [validated](validator::Validator), on every way in. A stored record is replaced only by one that is not worse.

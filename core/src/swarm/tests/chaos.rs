@@ -140,6 +140,8 @@ impl World {
                     if waiting {
                         self.dials.remove(&dial);
                     }
+                    // What waited for room has its turn, and the protocol's dial may be over by that.
+                    self.check();
                 }
                 if let Some(dial) = Self::pick(
                     self.protocol_dials

@@ -117,11 +117,10 @@ impl Query {
         {
             *told = told.saturating_add(1);
         }
-        self.ends_early |= self.is_told_enough();
     }
 
     /// Whether an announcement that was made early need not wait for the rest.
-    fn is_told_enough(&self) -> bool {
+    pub(super) fn is_told_enough(&self) -> bool {
         let QueryInfo::AddProvider {
             phase: AddProviderPhase::AddProvider { told },
             ..

@@ -93,6 +93,7 @@ impl<S: RecordStore> Dht<S> {
         query.in_flight.retain(|flight| flight.rpc != rpc);
         query.stats.successes = query.stats.successes.saturating_add(1);
         query.count_told();
+        query.ends_early |= query.is_told_enough();
         query.peers.on_success(&about.peer, [], at.now);
         self.advance(at, id);
     }

@@ -138,6 +138,7 @@ impl<S: RecordStore> Dht<S> {
         if first && end == End::Complete {
             self.measure_network(at, &query);
         }
+        // Where there is nothing to be filled by now, that is left out.
         while targets
             .last()
             .is_some_and(|next| self.table.is_settled(at.now, &Key::of_peer(next)))
@@ -368,9 +369,8 @@ impl<S: RecordStore> Dht<S> {
     }
 
     /// The peers that buckets are filled by looking up, when those closest to this node are found. All peers of the nearest
-    /// buckets are among these; so it begins with the bucket of the farthest of them, or beyond that of the closest neighbour. If
-    /// it is not certain that they are the closest, none are `found`.
-    /// Where there is nothing to be filled when its turn comes, that is left out.
+    /// buckets are among these; so it begins with the bucket of the farthest of them, or beyond that of the closest neighbour.
+    /// None are `found` if it is not certain that they are the closest.
     fn bootstrap_targets(&mut self, found: &[PeerId]) -> Vec<PeerId> {
         let index = |peer: &PeerId| Key::of_peer(peer).distance(&self.position).ilog2();
         let closest = self

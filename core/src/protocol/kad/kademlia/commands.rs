@@ -277,7 +277,7 @@ impl<S: RecordStore> Kademlia<S> {
     }
 
     /// Makes the node known to its neighbours, and fills its k-buckets: it looks itself up, and then a random peer in each bucket
-    /// farther than that of the closest neighbour, unless that is full of peers that are alive. It happens by itself too, see
+    /// that may hold others than those it has found by that, unless it is full of peers that are alive. It happens by itself too, see
     /// [`Config::periodic_bootstrap_interval`] and [`Config::automatic_bootstrap_throttle`].
     ///
     /// # Errors
