@@ -7,7 +7,7 @@
 //! The ledger is a tree of scopes: the node, the peers, their connections. What is reserved in a scope is reserved in
 //! every scope above it, so the sum of the children never exceeds the parent, and nothing is counted twice.
 
-use core::fmt;
+use core::{fmt, num::NonZeroU64};
 use slab::Slab;
 
 /// An amount of the resources that are shared by all connections of a node.
@@ -94,8 +94,8 @@ impl Default for Limits {
 /// Names a scope of a [`Ledger`]. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ScopeId {
-    place: usize,
-    generation: u64,
+    place: u32,
+    generation: NonZeroU64,
 }
 
 /// A limit stood against a reservation. Nothing was changed.
@@ -121,9 +121,10 @@ impl core::error::Error for LedgerError {}
 
 #[derive(Debug)]
 struct Scope {
-    generation: u64,
-    parent: Option<ScopeId>,
-    children: usize,
+    generation: NonZeroU64,
+    /// Where the scope above is; it stays as long as this one does.
+    parent: Option<u32>,
+    children: u32,
     limit: Lease,
     used: Lease,
 }
@@ -147,7 +148,8 @@ struct Scope {
 pub struct Ledger {
     scopes: Slab<Scope>,
     root: ScopeId,
-    generations: u64,
+    /// How many scopes there have been.
+    generations: NonZeroU64,
 }
 
 impl Ledger {
@@ -156,20 +158,20 @@ impl Ledger {
     pub fn new(limit: Lease) -> Self {
         let mut scopes = Slab::new();
         let scope = Scope {
-            generation: 0,
+            generation: NonZeroU64::MIN,
             parent: None,
             children: 0,
             limit,
             used: Lease::EMPTY,
         };
-        let place = scopes.insert(scope);
+        scopes.insert(scope);
         Self {
             scopes,
             root: ScopeId {
-                place,
-                generation: 0,
+                place: 0,
+                generation: NonZeroU64::MIN,
             },
-            generations: 0,
+            generations: NonZeroU64::MIN,
         }
     }
 
@@ -182,23 +184,23 @@ impl Ledger {
     /// Opens a scope below `parent`.
     ///
     /// # Errors
-    /// [`LedgerError::NoScope`] if the parent is closed.
+    /// [`LedgerError::NoScope`] if the parent is closed; [`LedgerError::LimitReached`] if there are 2^32 scopes.
     pub fn open(&mut self, parent: ScopeId, limit: Lease) -> Result<ScopeId, LedgerError> {
+        let place = u32::try_from(self.scopes.vacant_key()).ok();
+        let place = place.ok_or(LedgerError::LimitReached)?;
         let above = self.scope_mut(parent).ok_or(LedgerError::NoScope)?;
         above.children = above.children.saturating_add(1);
         self.generations = self.generations.saturating_add(1);
         let generation = self.generations;
         let scope = Scope {
             generation,
-            parent: Some(parent),
+            parent: Some(parent.place),
             children: 0,
             limit,
             used: Lease::EMPTY,
         };
-        Ok(ScopeId {
-            place: self.scopes.insert(scope),
-            generation,
-        })
+        self.scopes.insert(scope);
+        Ok(ScopeId { place, generation })
     }
 
     /// Reserves in a scope and all above it, or nowhere.
@@ -250,8 +252,8 @@ impl Ledger {
             return false;
         }
         self.release(scope, used);
-        self.scopes.try_remove(scope.place);
-        if let Some(above) = parent.and_then(|parent| self.scope_mut(parent)) {
+        self.scopes.try_remove(place(scope.place));
+        if let Some(above) = parent.and_then(|parent| self.scopes.get_mut(place(parent))) {
             above.children = above.children.saturating_sub(1);
         }
         true
@@ -267,12 +269,14 @@ impl Ledger {
     #[must_use]
     pub fn available(&self, scope: ScopeId) -> Option<Lease> {
         let mut free = Lease::new(u64::MAX, u32::MAX);
-        let mut next = Some(scope);
-        while let Some(id) = next {
-            let scope = self.scope(id)?;
+        let mut next = Some(self.scope(scope)?);
+        while let Some(scope) = next {
             let left = scope.limit.minus(scope.used);
             free = Lease::new(free.bytes.min(left.bytes), free.streams.min(left.streams));
-            next = scope.parent;
+            next = match scope.parent {
+                Some(parent) => Some(self.scopes.get(place(parent))?),
+                None => None,
+            };
         }
         Some(free)
     }
@@ -290,16 +294,16 @@ impl Ledger {
     /// What does not add up, in words. It would be a bug in this crate or, where a scope with children was given
     /// reservations of its own, in the caller's use of it.
     pub fn audit(&self) -> Result<(), alloc::string::String> {
-        let mut below: alloc::collections::BTreeMap<usize, (usize, Lease)> = Default::default();
+        let mut below: alloc::collections::BTreeMap<usize, (u32, Lease)> = Default::default();
         for (_, scope) in &self.scopes {
             if let Some(parent) = scope.parent {
-                let (children, sum) = below.entry(parent.place).or_default();
+                let (children, sum) = below.entry(place(parent)).or_default();
                 *children = children.saturating_add(1);
                 *sum = sum.plus(scope.used);
             }
         }
-        for (place, scope) in &self.scopes {
-            let (children, sum) = below.get(&place).copied().unwrap_or_default();
+        for (at, scope) in &self.scopes {
+            let (children, sum) = below.get(&at).copied().unwrap_or_default();
             let excess = scope.used.minus(scope.limit);
             if scope.children != children
                 || (children > 0 && sum != scope.used)
@@ -315,23 +319,28 @@ impl Ledger {
 
     fn scope(&self, id: ScopeId) -> Option<&Scope> {
         self.scopes
-            .get(id.place)
+            .get(place(id.place))
             .filter(|scope| scope.generation == id.generation)
     }
 
     fn scope_mut(&mut self, id: ScopeId) -> Option<&mut Scope> {
         self.scopes
-            .get_mut(id.place)
+            .get_mut(place(id.place))
             .filter(|scope| scope.generation == id.generation)
     }
 
     fn for_each_up(&mut self, scope: ScopeId, change: impl Fn(&mut Scope)) {
-        let mut next = Some(scope);
-        while let Some(scope) = next.and_then(|id| self.scope_mut(id)) {
+        let mut next = self.scope_mut(scope);
+        while let Some(scope) = next {
             change(scope);
-            next = scope.parent;
+            let parent = scope.parent;
+            next = parent.and_then(|parent| self.scopes.get_mut(place(parent)));
         }
     }
+}
+
+fn place(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 /// `request` rounded up to a multiple of `block`, as far as `free` allows.

@@ -24,7 +24,10 @@ use drywire::{
 };
 use drywire_engine::{ConnectError, Events, OpenStreamError};
 use futures_core::Stream as _;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 const CHAT: ProtocolName = ProtocolName::from_static("/drywire/demo-chat/1.0.0");
@@ -41,7 +44,7 @@ const NAMES: [&str; 10] = [
 const FRIENDS: usize = 3;
 
 /// What a peer said of itself.
-type Told = (PeerId, Box<Info>);
+type Told = (PeerId, Arc<Info>);
 
 struct Node {
     name: &'static str,

@@ -6,6 +6,7 @@ use super::{
     Connection, error::ConnectionError, lease::LEASE_RETRY, machine::Phase, message::ToSwarmMessage,
 };
 use crate::{
+    buffer::release,
     mux::yamux::GoAway,
     resource::Lease,
     time::{Instant, earliest},
@@ -98,6 +99,11 @@ impl Connection {
         self.trim_at = None;
         self.receive.trim();
         self.session.trim();
+        release(&mut self.swarm_ids);
+        release(&mut self.stream_deadlines);
+        release(&mut self.blocked);
+        release(&mut self.orphaned_loans);
+        self.unheard_ends.shrink_to_fit();
         self.scratch = Vec::new();
         self.upgrade_out = core::mem::take(&mut self.upgrade_out);
         if self.upgrade_out.is_empty() {

@@ -105,7 +105,7 @@ impl Connection {
             }
             Message::EndsHeard { streams } => {
                 for stream in streams {
-                    self.unheard_ends.remove(&stream);
+                    self.take_unheard_end(stream);
                 }
                 self.note_command();
             }
@@ -196,24 +196,31 @@ impl Connection {
     /// The stream ended while word of the hand-over was on its way: the host hears of both.
     fn hand_over_ended(&mut self, stream: StreamId) {
         self.events.push_back(Event::HandedOver { stream });
-        self.events
-            .push_back(match self.unheard_ends.remove(&stream) {
-                Some(StreamEnd::Finished) => Event::Finished { stream },
-                Some(StreamEnd::Failed(error)) => Event::Reset { stream, error },
-                None => Event::Reset {
-                    stream,
-                    error: StreamError::Reset(code::NO_ERROR),
-                },
-            });
+        let end = match self.take_unheard_end(stream) {
+            Some(StreamEnd::Finished) => Event::Finished { stream },
+            Some(StreamEnd::Failed(error)) => Event::Reset { stream, error },
+            None => Event::Reset {
+                stream,
+                error: StreamError::Reset(code::NO_ERROR),
+            },
+        };
+        self.events.push_back(end);
     }
 
     /// Tells the swarm that a stream of a protocol is over.
     pub(super) fn tell_ended(&mut self, stream: StreamId, end: StreamEnd) {
         if self.unheard_ends.len() >= MAX_ENDS {
-            self.unheard_ends.pop_first();
+            self.unheard_ends.pop_front();
         }
-        self.unheard_ends.insert(stream, end.clone());
+        self.unheard_ends.push_back((stream, end.clone()));
         self.tell_swarm(ToSwarmMessage::Ended { stream, end });
+    }
+
+    /// The swarm hears of ends in the order in which it is told of them: the first is mostly the one.
+    fn take_unheard_end(&mut self, stream: StreamId) -> Option<StreamEnd> {
+        let mut ends = self.unheard_ends.iter();
+        let at = ends.position(|(ended, _)| *ended == stream)?;
+        self.unheard_ends.remove(at).map(|(_, end)| end)
     }
 
     /// The host gets the stream with all bytes that its protocol has not had: the message on its way, too.

@@ -118,7 +118,8 @@ pub struct Connection {
     /// Bytes of commands that wait for their stream's protocol to be agreed.
     pub(super) early_bytes: usize,
     /// How streams of protocols ended, as long as the swarm may not have heard of it.
-    pub(super) unheard_ends: BTreeMap<StreamId, StreamEnd>,
+    /// The oldest first.
+    pub(super) unheard_ends: VecDeque<(StreamId, StreamEnd)>,
     pub(super) open_wanted: bool,
     pub(super) keep_alive: bool,
     pub(super) host_keep_alive: bool,
@@ -198,7 +199,7 @@ impl Connection {
             foreground: 0,
             blocked: BTreeSet::new(),
             early_bytes: 0,
-            unheard_ends: BTreeMap::new(),
+            unheard_ends: VecDeque::new(),
             open_wanted: false,
             keep_alive: false,
             host_keep_alive: false,

@@ -4,13 +4,11 @@
 //! addresses were verified longest ago: strangers who report made-up peers push out each other's entries first, then
 //! peers never met, and never a connected peer or one whose address the host gave.
 
-use super::{
-    config::AddressBookConfig,
-    hash::{KeyedHash, KeyedMap},
-};
+use super::{config::AddressBookConfig, hash::KeyedHash};
 use crate::{identity::PeerId, multiaddr::Multiaddr, time::Instant};
 use alloc::{collections::BTreeSet, vec::Vec};
-use core::time::Duration;
+use core::{hash::BuildHasher, time::Duration};
+use hashbrown::HashTable;
 use slab::Slab;
 
 /// Who says that a peer is reachable at an address. Later ones are more to be trusted.
@@ -128,9 +126,11 @@ fn cost(address: &Multiaddr) -> usize {
 #[derive(Debug)]
 pub(super) struct AddressBook {
     config: AddressBookConfig,
-    /// Where in `entries` each peer is, which is how the indices know it: a node may have met thousands.
-    peers: KeyedMap<PeerId, usize>,
     entries: Slab<PeerEntry>,
+    /// Where in `entries` each peer is, which is how all indices know it: a node may have met thousands. By the hash of the
+    /// peer's name, which itself is in the entry.
+    places: HashTable<usize>,
+    hash: KeyedHash,
     order: BTreeSet<(Standing, usize)>,
     expiries: BTreeSet<(Instant, usize)>,
     arrivals: u64,
@@ -141,8 +141,9 @@ impl AddressBook {
     pub(super) fn new(config: AddressBookConfig, hash: KeyedHash) -> Self {
         Self {
             config,
-            peers: KeyedMap::with_hasher(hash),
             entries: Slab::new(),
+            places: HashTable::new(),
+            hash,
             order: BTreeSet::new(),
             expiries: BTreeSet::new(),
             arrivals: 0,
@@ -193,7 +194,7 @@ impl AddressBook {
             }
         });
         self.enforce_caps();
-        new && self.peers.contains_key(&peer)
+        new && self.place_of(&peer).is_some()
     }
 
     /// Learns all addresses a source has to tell; what it told before and does not repeat is forgotten. Returns
@@ -256,8 +257,8 @@ impl AddressBook {
     /// What is known, best first: where a connection was made before (the latest first), then by source, then in the
     /// order of arrival.
     pub(super) fn addresses(&self, now: Instant, peer: &PeerId) -> Vec<Multiaddr> {
-        let place = self.peers.get(peer);
-        let Some(entry) = place.and_then(|place| self.entries.get(*place)) else {
+        let place = self.place_of(peer);
+        let Some(entry) = place.and_then(|place| self.entries.get(place)) else {
             return Vec::new();
         };
         let mut known: Vec<&Known> = entry
@@ -293,19 +294,29 @@ impl AddressBook {
 
     /// Peers remembered.
     pub(super) fn len(&self) -> usize {
-        self.peers.len()
+        self.entries.len()
+    }
+
+    fn place_of(&self, peer: &PeerId) -> Option<usize> {
+        let is_there = |place: &usize| {
+            let entry = self.entries.get(*place);
+            entry.is_some_and(|entry| entry.peer == *peer)
+        };
+        self.places
+            .find(self.hash.hash_one(peer), is_there)
+            .copied()
     }
 
     /// Changes one peer's entry, made if need be and forgotten if nothing is left, and keeps the indices in step.
     fn edit(&mut self, peer: PeerId, change: impl FnOnce(&mut PeerEntry)) {
-        let place = self.peers.get(&peer).copied();
+        let place = self.place_of(&peer);
         let place = place.unwrap_or_else(|| self.insert(peer));
         self.edit_at(place, change);
     }
 
     /// Changes the entry of a peer that has one.
     fn edit_known(&mut self, peer: &PeerId, change: impl FnOnce(&mut PeerEntry)) {
-        if let Some(place) = self.peers.get(peer).copied() {
+        if let Some(place) = self.place_of(peer) {
             self.edit_at(place, change);
         }
     }
@@ -324,7 +335,12 @@ impl AddressBook {
             standing,
             connected: false,
         });
-        self.peers.insert(peer, place);
+        let (entries, hash) = (&self.entries, &self.hash);
+        self.places
+            .insert_unique(hash.hash_one(peer), place, |place| {
+                let entry = entries.get(*place);
+                entry.map_or(0, |entry| hash.hash_one(entry.peer))
+            });
         self.order.insert((standing, place));
         place
     }
@@ -364,7 +380,10 @@ impl AddressBook {
         let Some(entry) = self.entries.try_remove(place) else {
             return;
         };
-        self.peers.remove(&entry.peer);
+        let hash = self.hash.hash_one(entry.peer);
+        if let Ok(found) = self.places.find_entry(hash, |other| *other == place) {
+            found.remove();
+        }
         self.order.remove(&(entry.standing, place));
         if let Some(at) = entry.next_expiry() {
             self.expiries.remove(&(at, place));
@@ -374,7 +393,7 @@ impl AddressBook {
 
     fn enforce_caps(&mut self) {
         let max_peers = usize::try_from(self.config.max_peers).unwrap_or(usize::MAX);
-        while self.peers.len() > max_peers || self.bytes > MAX_BYTES {
+        while self.entries.len() > max_peers || self.bytes > MAX_BYTES {
             let Some((_, place)) = self.order.first().copied() else {
                 return;
             };
@@ -622,16 +641,16 @@ mod tests {
                         prop_assert!(book.next_expiry().is_none_or(|at| at > now));
                     }
                 }
-                prop_assert!(book.peers.len() <= 5);
-                prop_assert_eq!(book.order.len(), book.peers.len());
-                prop_assert_eq!(book.entries.len(), book.peers.len());
+                prop_assert!(book.places.len() <= 5);
+                prop_assert_eq!(book.order.len(), book.places.len());
+                prop_assert_eq!(book.entries.len(), book.places.len());
                 let (mut bytes, mut expiries) = (0, 0);
                 for peer in &peers {
-                    if let Some(place) = book.peers.get(peer) {
-                        let entry = &book.entries[*place];
+                    if let Some(place) = book.place_of(peer) {
+                        let entry = &book.entries[place];
                         prop_assert_eq!(entry.peer, *peer);
                         prop_assert!(!entry.addresses.is_empty() && entry.addresses.len() <= 4);
-                        prop_assert!(book.order.contains(&(entry.standing, *place)));
+                        prop_assert!(book.order.contains(&(entry.standing, place)));
                         bytes += entry.bytes();
                         prop_assert!(entry.addresses.capacity() <= 2 * entry.addresses.len() + 1);
                         expiries += usize::from(entry.next_expiry().is_some());

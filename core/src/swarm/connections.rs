@@ -2,6 +2,7 @@
 
 use super::{dial::AttemptId, sources::Source};
 use crate::{
+    buffer::release,
     connection::{
         ConnectedPoint, ConnectionError, ConnectionId, Direction, InboundTable, Slot, StreamId,
         ToConnectionMessage,
@@ -129,6 +130,8 @@ impl Entry {
     pub(super) fn remove_stream(&mut self, id: StreamId) -> Option<StreamState> {
         let stream = self.streams.remove(&id)?;
         self.blocked.remove(&id);
+        release(&mut self.streams);
+        release(&mut self.blocked);
         if stream.direction == Direction::Outbound {
             self.outbound = self.outbound.saturating_sub(1);
         }

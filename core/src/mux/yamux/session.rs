@@ -9,7 +9,7 @@ use super::{
     transmit::Outbox,
 };
 use crate::{
-    buffer::{HeldMemory, Loan, SendMemory, SendQueue},
+    buffer::{HeldMemory, Loan, SendMemory, SendQueue, release},
     time::Instant,
 };
 use alloc::collections::BTreeMap;
@@ -622,6 +622,7 @@ impl<X> Session<X> {
     pub fn trim(&mut self) {
         self.held.trim();
         self.outbox.trim();
+        release(&mut self.by_id);
         if self.streams.is_empty() {
             self.streams = Slab::new();
         }

@@ -84,10 +84,12 @@ pub(super) enum Certificate {
 }
 
 /// Reads a message of `peer`. What it does not say is taken from `before`, where there is something.
+/// Names of protocols that this node speaks too are its `own`: peers have much in common, and each is remembered.
 pub(super) fn read(
     message: &[u8],
     peer: PeerId,
     before: Option<&Info>,
+    own: impl Fn(&str) -> Option<ProtocolName>,
 ) -> Result<(Info, Certificate), MessageError> {
     let mut info = Info {
         public_key: None,
@@ -112,7 +114,7 @@ pub(super) fn read(
             }
             PROTOCOLS => {
                 info.tells_protocols = true;
-                push_protocol(&mut info.protocols, bytes()?);
+                push_protocol(&mut info.protocols, bytes()?, &own);
             }
             OBSERVED_ADDRESS => info.observed_address = Multiaddr::from_bytes(bytes()?).ok(),
             PROTOCOL_VERSION => info.protocol_version = text(bytes()?),
@@ -183,13 +185,17 @@ fn push_address(addresses: &mut Vec<Multiaddr>, bytes: &[u8], peer: PeerId) {
     }
 }
 
-fn push_protocol(protocols: &mut Vec<ProtocolName>, bytes: &[u8]) {
+fn push_protocol(
+    protocols: &mut Vec<ProtocolName>,
+    bytes: &[u8],
+    own: impl Fn(&str) -> Option<ProtocolName>,
+) {
     if protocols.len() >= MAX_PROTOCOLS {
         return;
     }
     let name = core::str::from_utf8(bytes)
         .ok()
-        .and_then(|name| ProtocolName::try_from(name).ok());
+        .and_then(|name| own(name).or_else(|| ProtocolName::try_from(name).ok()));
     if let Some(name) = name.filter(|name| !protocols.contains(name)) {
         protocols.push(name);
     }

@@ -30,7 +30,7 @@ use crate::{
     swarm::{AddressSource, Context, Input, OpenStreamError, Protocol, StreamRef, Timers},
     time::Instant,
 };
-use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use bytes::Bytes;
 use core::{fmt, time::Duration};
 use local::Local;
@@ -100,7 +100,7 @@ pub enum Event {
         /// The peer.
         peer: PeerId,
         /// What it said; a push with what it said before filled in.
-        info: Box<Info>,
+        info: Arc<Info>,
     },
     /// A peer asked and was answered.
     Sent {
@@ -194,7 +194,7 @@ struct Connection {
     peer: PeerId,
     point: ConnectedPoint,
     /// What it said, all taken together.
-    info: Option<Box<Info>>,
+    info: Option<Arc<Info>>,
     /// The number of the newest record it signed.
     sequence: Option<u64>,
     /// The state of this node it was told last.
@@ -427,7 +427,8 @@ impl Identify {
             return self.report(connection, Error::Empty, cx);
         }
         let before = known.info.as_deref().filter(|_| push);
-        let (info, certificate) = match message::read(&bytes, known.peer, before) {
+        let own = |name: &str| cx.protocols().find(|own| own.as_str() == name).cloned();
+        let (info, certificate) = match message::read(&bytes, known.peer, before, own) {
             Ok(read) => read,
             Err(error) => return self.report(connection, Error::Message(error), cx),
         };
@@ -448,11 +449,12 @@ impl Identify {
         known.no_push = !info.protocols.is_empty() && !info.protocols.contains(&PUSH_PROTOCOL);
         // What it could not be told before.
         self.outdated |= self.config.push && could_not && !known.no_push;
-        known.info = Some(Box::new(info.clone()));
+        let info = Arc::new(info);
+        known.info = Some(info.clone());
         cx.emit(Event::Received {
             connection,
             peer,
-            info: Box::new(info),
+            info,
         });
         self.push_changes(cx);
     }

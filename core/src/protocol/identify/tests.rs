@@ -114,7 +114,7 @@ impl Peer {
         let stream = self.bench.inbound(self.connection, PROTOCOL);
         let sent = self.bench.sent(stream);
         assert_eq!(sent.len(), 1);
-        let (info, _) = read(&sent[0], self.bench.swarm.local_peer_id(), None).unwrap();
+        let (info, _) = read(&sent[0], self.bench.swarm.local_peer_id(), None, |_| None).unwrap();
         (sent[0].clone(), info)
     }
 }
@@ -595,7 +595,7 @@ fn the_address_a_peer_sees_becomes_a_candidate_once() {
 proptest! {
     #[test]
     fn any_bytes_are_read_within_bounds(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-        if let Ok((info, _)) = read(&bytes, peer(1), None) {
+        if let Ok((info, _)) = read(&bytes, peer(1), None, |_| None) {
             prop_assert!(info.protocols.len() <= MAX_PROTOCOLS && info.listen_addresses.len() <= 64);
         }
     }
