@@ -9,13 +9,14 @@ use core::{
     task::{Context, Poll, ready},
 };
 use drywire::{
+    identity::PeerId,
     protocol::kad::{
-        BootstrapOk, Event, GetProvidersOk, GetRecordOk, Kademlia, MemoryStore, PeerInfo,
+        BootstrapOk, Distance, Event, GetProvidersOk, GetRecordOk, Kademlia, MemoryStore, PeerInfo,
         PeerRecord, QueryId, QueryResult, QueryStats, RecordStore,
     },
     swarm::Protocol,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// What a result of a query tells of.
 pub(super) type Findings<T> = VecDeque<Result<T, KadError>>;
@@ -34,6 +35,7 @@ where
     findings: fn(QueryResult) -> Findings<T>,
     found: Findings<T>,
     best: Option<PeerRecord>,
+    cache_candidates: BTreeMap<Distance, PeerId>,
     stats: QueryStats,
     over: bool,
 }
@@ -55,6 +57,7 @@ where
             findings,
             found: VecDeque::new(),
             best: None,
+            cache_candidates: BTreeMap::new(),
             stats: QueryStats::default(),
             over: false,
         }
@@ -76,6 +79,14 @@ where
     #[must_use]
     pub const fn best(&self) -> Option<&PeerRecord> {
         self.best.as_ref()
+    }
+
+    /// Of a get that has ended: the closest peers that should have had the record and had not, by their distance to it. The
+    /// [best](Self::best) can be [put to](super::KadHandle::put_to) them, so that it is found sooner; the first alone is
+    /// what the paper of Kademlia has in mind.
+    #[must_use]
+    pub const fn cache_candidates(&self) -> &BTreeMap<Distance, PeerId> {
+        &self.cache_candidates
     }
 
     /// How many results were dropped because this was not read.
@@ -118,10 +129,12 @@ where
                 self.stats = stats;
                 if let QueryResult::GetRecord(Ok(GetRecordOk::FinishedWithNoAdditionalRecord {
                     best,
+                    cache_candidates,
                     ..
                 })) = &result
                 {
                     self.best = Some(best.clone());
+                    self.cache_candidates.clone_from(cache_candidates);
                 }
                 self.found = (self.findings)(result);
             }

@@ -146,6 +146,19 @@ fn records_are_put_and_found_among_five() {
             assert_eq!(put.success, to);
             let found = dan.kad.get("elsewhere").await.unwrap();
             assert_eq!(found.peer, Some(cleo.host.peer_id()));
+
+            // Whoever should have had it is told, and can be given it.
+            let mut all = dan.kad.get_all("elsewhere").unwrap();
+            assert!(all.cache_candidates().is_empty(), "not yet known");
+            while all.next().await.is_some() {}
+            let record = all.best().unwrap().record.clone();
+            let caching: Vec<PeerId> = all.cache_candidates().values().copied().collect();
+            let [caching] = caching[..] else {
+                panic!("{caching:?}")
+            };
+            assert!(others(&sites, 3).contains(&caching) && caching != cleo.host.peer_id());
+            let put = dan.kad.put_to(record, [caching], Quorum::All).await;
+            assert_eq!(put.unwrap().success, [caching]);
             assert!(sites.iter().all(|site| site.queries() == 0));
         });
     }

@@ -4,6 +4,10 @@
 //! [`WAVE`], each told of one that is there already: they look themselves up and fill their k-buckets. Then random nodes look for
 //! random keys, one after another. A run is a process of its own with one thread. Figures are its processor time from when it
 //! is quiet to when it is quiet again, for all nodes together, and its resident set.
+//!
+//! The next wave joins as soon as the one before has joined, or `--every` so often. What is resident depends on that: who joins
+//! ten times as fast holds ten times the connections that were not idle for long enough yet. For memory, both are given the
+//! same time.
 
 mod drywire;
 mod libp2p;
@@ -38,7 +42,8 @@ side-by-side kad            compares nodes of a DHT, all in one process, joined 
     --subjects A,B          libp2p, drywire or both; the first is what the other is compared with
     --nodes N               500 otherwise
     --lookups N             200 otherwise
-    --runs N                runs of each, 3 otherwise";
+    --runs N                runs of each, 3 otherwise
+    --every MS              so often nodes join, unless it takes longer; as fast as they can otherwise";
 
 /// What a network of nodes can do. Nodes are numbers.
 pub(crate) trait Network: Sized {
@@ -72,6 +77,7 @@ struct Figures {
 /// Words after `kad`.
 pub(crate) fn main(words: &[String]) -> Result<(), String> {
     let (mut subjects, mut nodes, mut lookups, mut runs) = (vec![], 500, 200, 3);
+    let mut every = 0;
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         let value = words.next().ok_or(USAGE)?;
@@ -81,6 +87,7 @@ pub(crate) fn main(words: &[String]) -> Result<(), String> {
             "--nodes" => nodes = number()?,
             "--lookups" => lookups = number()?,
             "--runs" => runs = number()?,
+            "--every" => every = number()?,
             _ => return Err(USAGE.to_owned()),
         }
     }
@@ -94,8 +101,8 @@ pub(crate) fn main(words: &[String]) -> Result<(), String> {
     let mut figures: Vec<Vec<Figures>> = vec![Vec::new(); subjects.len()];
     for _ in 0..runs {
         for (subject, figures) in subjects.iter().zip(&mut figures) {
-            let run =
-                run(subject, nodes, lookups).map_err(|error| format!("{subject}: {error}"))?;
+            let run = run(subject, [nodes, lookups, every])
+                .map_err(|error| format!("{subject}: {error}"))?;
             figures.push(run);
         }
     }
@@ -104,10 +111,10 @@ pub(crate) fn main(words: &[String]) -> Result<(), String> {
 }
 
 /// A run in a process of its own.
-fn run(subject: &str, nodes: usize, lookups: usize) -> io::Result<Figures> {
+fn run(subject: &str, work: [usize; 3]) -> io::Result<Figures> {
     let output = Command::new(std::env::current_exe()?)
         .args(["kad-worker", subject])
-        .args([nodes.to_string(), lookups.to_string()])
+        .args(work.map(|number| number.to_string()))
         .stderr(std::process::Stdio::inherit())
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -159,15 +166,16 @@ fn table(subjects: &[String], nodes: usize, figures: &[Vec<Figures>]) -> String 
     text
 }
 
-/// The entry of a worker process: who, how many nodes, how many lookups.
+/// The entry of a worker process: who, how many nodes, how many lookups, milliseconds between waves.
 pub(crate) fn worker(words: &[String]) -> Result<(), Box<dyn std::error::Error>> {
-    let [subject, nodes, lookups] = words else {
+    let [subject, nodes, lookups, every] = words else {
         return Err("worker processes are started by this program only".into());
     };
     let (nodes, lookups) = (nodes.parse()?, lookups.parse()?);
+    let every = Duration::from_millis(every.parse()?);
     let figures = match subject.as_str() {
-        "drywire" => measure::<drywire::Town>(nodes, lookups)?,
-        _ => measure::<libp2p::Town>(nodes, lookups)?,
+        "drywire" => measure::<drywire::Town>(nodes, lookups, every)?,
+        _ => measure::<libp2p::Town>(nodes, lookups, every)?,
     };
     println!(
         "{} {} {} {} {} {}",
@@ -194,17 +202,18 @@ impl Dice {
     }
 }
 
-fn measure<N: Network>(nodes: usize, lookups: usize) -> io::Result<Figures> {
+fn measure<N: Network>(nodes: usize, lookups: usize, every: Duration) -> io::Result<Figures> {
     let (start, empty) = (Instant::now(), meter::own_resident()?);
     let mut dice = Dice(nodes as u64);
     let cpu = meter::own_time()?;
     let mut network = N::new(nodes)?;
     let mut joined = 1;
     while joined < nodes {
-        let wave = joined..nodes.min(joined + WAVE);
+        let (wave, begun) = (joined..nodes.min(joined + WAVE), Instant::now());
         let pairs: Vec<_> = wave.map(|node| (node, dice.below(joined))).collect();
         network.join(&pairs)?;
         joined += pairs.len();
+        network.run_for(every.saturating_sub(begun.elapsed()));
     }
     network.run_for(SETTLING);
     let join = meter::own_time()? - cpu;
