@@ -61,6 +61,7 @@ impl State {
                 limits.per_peer as usize,
             )?;
         }
+        self.attempts.audit()?;
         // Protocols may hold places of their own, so there may be more.
         let last = usize::from(self.running != Running::Complete);
         let least = [

@@ -340,14 +340,6 @@ impl<P: Protocol + 'static, A: Application<P>> NodeHost<P, A> {
 
     fn dial(&mut self, attempt: AttemptId, address: Multiaddr, outside: &mut Outside<'_>) {
         outside.note(|| format!("connects to {address}"));
-        let twice = self
-            .dialing
-            .values()
-            .any(|dialing| dialing.address == address);
-        if twice {
-            let message = format!("{address} is dialed twice at once");
-            outside.violation("I32 one dial of an address at a time", message);
-        }
         let Some(remote) = socket_address(&address) else {
             let unsupported = Action::Dial { attempt, address };
             self.node

@@ -202,3 +202,20 @@ fn whole_nodes_find_each_other_on_real_connections() {
     assert_eq!((figures.found, figures.wanted), (200, 200), "{figures}");
     assert_eq!(run().hash, figures.hash);
 }
+
+#[test]
+fn whole_nodes_find_each_other_while_others_leave_and_come_back() {
+    let mut churn = drywire_sim::kad::KadChurn::measured();
+    // A session of hours lasts minutes.
+    churn.law = churn.law.faster(60.0);
+    let plan = drywire_sim::kad::full_stack::FullStack::new(40).lookups(60);
+    let plan = plan.every(Duration::from_secs(5)).churn(churn);
+    let run = || drywire_sim::kad::full_stack::run(&plan, |_| {}).unwrap();
+    let figures = run();
+    // A quarter of all leaves at once, unheard one time in two; later they come back, some under another name.
+    assert!(figures.departures > 20 && figures.up < 40, "{figures}");
+    assert_eq!(figures.ended + figures.lost, 60, "{figures}");
+    assert!(figures.ended > 50 && figures.recall() > 0.85, "{figures}");
+    assert!(figures.health.dead_share() < 0.25, "{figures}");
+    assert_eq!(run().hash, figures.hash);
+}

@@ -2,7 +2,7 @@
 
 use super::{AttemptId, job::Target};
 use crate::{connection::ConnectionId, identity::PeerId, multiaddr::Multiaddr};
-use alloc::collections::BTreeMap;
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 /// One try of one address.
 #[derive(Debug)]
@@ -36,6 +36,33 @@ impl Attempts {
                     || target.expected.is_none()
                     || attempt.expected == target.expected)
         })
+    }
+
+    /// Checks that nothing is tried twice at once: of two attempts at one address, either belongs to a job of its own, and they
+    /// lead to different peers; or one job has both, for different peers.
+    pub(in crate::swarm) fn audit(&self) -> Result<(), String> {
+        let mut by_address: BTreeMap<&[u8], Vec<&Attempt>> = BTreeMap::new();
+        for attempt in self.attempts.values() {
+            let address = attempt.address.as_bytes();
+            let others = by_address.entry(address).or_default();
+            let twice = others.iter().any(|other| {
+                let jobs = [other, attempt].map(|attempt| attempt.job.map(|(job, _)| job));
+                match jobs {
+                    [None, None] => false,
+                    [one, another] if one == another => other.expected == attempt.expected,
+                    _ => {
+                        other.expected.is_none()
+                            || attempt.expected.is_none()
+                            || other.expected == attempt.expected
+                    }
+                }
+            });
+            if twice {
+                return Err(format!("{} is dialed twice at once", attempt.address));
+            }
+            others.push(attempt);
+        }
+        Ok(())
     }
 
     /// Of each attempt its job, who is expected and the address.

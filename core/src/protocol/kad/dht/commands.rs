@@ -59,6 +59,10 @@ impl fmt::Display for QueryRefused {
 
 impl core::error::Error for QueryRefused {}
 
+/// A lookup begins with so many peers of the table, or as many as it is to find. Those beyond the closest are asked where the
+/// closest are not there, as after many have left at once: who answers tells of the same few dead.
+const SEEDS: usize = 3 * K_VALUE.get();
+
 impl<S: RecordStore> Dht<S> {
     /// See [`Kademlia::get_closest_peers`](super::super::Kademlia::get_closest_peers).
     ///
@@ -393,7 +397,7 @@ impl<S: RecordStore> Dht<S> {
             termination: self.config.termination,
         };
         let known = self.table.closest(&target).map(|entry| *entry.peer());
-        let known = known.take(K_VALUE.get());
+        let known = known.take(SEEDS.max(config.num_results.get()));
         let disjoint = options
             .disjoint_paths
             .unwrap_or(self.config.disjoint_query_paths);

@@ -32,6 +32,27 @@ fn found(bench: &Bench, query: QueryId) -> Vec<crate::identity::PeerId> {
     peers.into_iter().map(|info| info.peer).collect()
 }
 
+/// Fails if a lookup knows only the 20 of its table that are the closest to begin with: those who answer tell of each other, and
+/// of who has left with the others.
+#[test]
+fn where_many_have_left_at_once_others_of_the_table_are_found() {
+    let all = by_distance(1..=80, b"target");
+    for left in 0..20 {
+        let mut bench = Bench::new(roomy());
+        bench.know(1..=80);
+        let query = look_up(&mut bench, QueryOptions::new());
+        bench.serve(|asked| {
+            let is_there = !all[..left].iter().any(|number| peer(*number) == asked.peer);
+            is_there.then(|| closer(FIND, &all[..20]))
+        });
+        let expected: Vec<_> = all[left..left + 20]
+            .iter()
+            .map(|number| peer(*number))
+            .collect();
+        assert_eq!(found(&bench, query), expected, "{left}");
+    }
+}
+
 /// `bootstrap`.
 #[test]
 fn a_bootstrap_finds_everybody_in_a_small_network() {
