@@ -292,6 +292,7 @@ impl<S: RecordStore> Dht<S> {
         self.bootstraps.stop();
         self.timers = crate::swarm::Timers::new();
         self.rpcs.clear();
+        self.awaiting.clear();
         self.candidates.clear();
         *self.ending.get_mut() = false;
     }

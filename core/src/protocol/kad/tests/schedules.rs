@@ -189,7 +189,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => (which(), bytes()).prop_map(|(which, bytes)| Step::Garbage { which, bytes }),
         3 => (which(), 0..5_u8).prop_map(|(which, how)| Step::Fail { which, how }),
         1 => which().prop_map(|which| Step::Late { which }),
-        4 => prop_oneof![0..400_u64, 0..20_000_u64].prop_map(Step::Pass),
+        4 => prop_oneof![8 => 0..400_u64, 8 => 0..20_000_u64, 1 => 0..400_000_u64].prop_map(Step::Pass),
         3 => (who(), 0..6_u8, 0..4_usize).prop_map(|(from, what, key)| Step::Request { from, what, key }),
         2 => (who(), bytes()).prop_map(|(from, bytes)| Step::Hostile { from, bytes }),
         2 => who().prop_map(Step::Connect),
@@ -466,6 +466,27 @@ impl Schedule {
             self.check();
         }
         self.bench.pass(100 * SECOND);
+        self.check_end();
+        let answered: BTreeSet<_> = self.bench.answers.iter().map(|(to, _)| *to).collect();
+        assert_eq!(answered.len(), self.bench.answers.len(), "answered twice");
+        assert_eq!(answered.len() as u64, self.bench.requests(), "not answered");
+    }
+
+    /// What goes on in the background ends when the node does.
+    fn stop(mut self) {
+        self.bench.pass(1_000 * SECOND);
+        self.check();
+        self.bench.run(|dht, at| dht.stop(at));
+        while self.bench.dht.store().held() > 0 {
+            self.bench.dht.store_mut().release(0);
+            self.bench.pass(Duration::ZERO);
+        }
+        self.bench.pass(1_000 * SECOND);
+        // Those who asked lose their connections.
+        self.check_end();
+    }
+
+    fn check_end(&self) {
         let timeout = self.bench.dht.config().query_timeout;
         for id in &self.begun {
             assert!(self.bench.dht.query(id).is_none(), "{id} runs");
@@ -488,9 +509,6 @@ impl Schedule {
             "a request that nobody wants: {:?}",
             self.bench.asked
         );
-        let answered: BTreeSet<_> = self.bench.answers.iter().map(|(to, _)| *to).collect();
-        assert_eq!(answered.len(), self.bench.answers.len(), "answered twice");
-        assert_eq!(answered.len() as u64, self.bench.requests(), "not answered");
     }
 }
 
@@ -507,8 +525,36 @@ fn config(small: bool) -> Config {
     config
 }
 
+/// With everything that happens by itself, and often.
+fn busy(small: bool) -> Config {
+    let mut config = config(small);
+    config.periodic_bootstrap_interval = Some(100 * SECOND);
+    config.automatic_bootstrap_throttle = Some(SECOND / 2);
+    config.liveness_interval = Some(40 * SECOND);
+    config.sweep_interval = Some(30 * SECOND);
+    config.replication_interval = Some(60 * SECOND);
+    config.publication_interval = Some(200 * SECOND);
+    config.provider_publication_interval = Some(150 * SECOND);
+    config.record_ttl = Some(500 * SECOND);
+    config.optimistic_provide = true;
+    config
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Nodes in use have jobs, look whether peers are there, bootstrap, and announce early, amid all the rest.
+    #[test]
+    fn every_busy_schedule_ends_as_it_should(small in any::<bool>(), all in vec(steps(), 1..150)) {
+        let mut schedule = Schedule::new(busy(small));
+        for step in all {
+            schedule.step(step);
+            if let Err(broken) = schedule.bench.dht.audit() {
+                panic!("{broken}");
+            }
+        }
+        schedule.stop();
+    }
 
     #[test]
     fn every_schedule_ends_as_it_should(small in any::<bool>(), all in vec(steps(), 1..150)) {
