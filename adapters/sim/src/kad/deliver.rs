@@ -401,7 +401,10 @@ impl KadWorld {
         });
         let (peer, is_server, addresses) = dialer;
         self.with(to, |dht, at| {
-            dht.handle_connected(at, peer, None);
+            match addresses.first() {
+                Some(remote) => dht.handle_accepted(at, peer, remote),
+                None => dht.handle_connected(at, peer, None),
+            }
             dht.handle_protocol(at, peer, is_server, &addresses);
         });
     }

@@ -17,6 +17,8 @@ enum Run {
     Ready(Option<RecordKey>),
     /// A part was asked of the store.
     Asked(Option<RecordKey>),
+    /// The store could not tell the part after this key: it is asked again when it is time.
+    Paused(Option<RecordKey>),
 }
 
 /// The two jobs, reference tests `new_job_not_running`, `run_put_record_job`, `run_add_provider_job`. The first run is one
@@ -73,13 +75,30 @@ impl Jobs {
         }
     }
 
+    /// It is time for a run, or to go on with one.
     pub(super) fn begin_records(&mut self, now: Instant) {
+        if resume(&mut self.records) {
+            return;
+        }
         self.publishes = self.next_publication.is_some_and(|next| next <= now);
         self.records = Run::Ready(None);
     }
 
+    /// The same of provider records.
     pub(super) fn begin_providers(&mut self) {
-        self.providers = Run::Ready(None);
+        if !resume(&mut self.providers) {
+            self.providers = Run::Ready(None);
+        }
+    }
+
+    /// The store could not tell the part that was asked for.
+    pub(super) fn records_paused(&mut self) {
+        pause(&mut self.records);
+    }
+
+    /// The same of provider records.
+    pub(super) fn providers_paused(&mut self) {
+        pause(&mut self.providers);
     }
 
     /// Whether a part may be asked for.
@@ -151,6 +170,21 @@ fn interrupt(run: &mut Run, last: Option<RecordKey>) {
         let after = last.or_else(|| after.take());
         *run = Run::Ready(after);
     }
+}
+
+fn pause(run: &mut Run) {
+    if let Run::Asked(after) = run {
+        *run = Run::Paused(after.take());
+    }
+}
+
+/// Whether there is a run to go on with.
+fn resume(run: &mut Run) -> bool {
+    let Run::Paused(after) = run else {
+        return false;
+    };
+    *run = Run::Ready(after.take());
+    true
 }
 
 fn page(run: &mut Run, room: usize) -> Option<Option<RecordKey>> {

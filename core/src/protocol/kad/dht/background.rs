@@ -7,11 +7,14 @@ use crate::protocol::kad::{
     store::{RecordStore, StoreRequest, StoredRecord},
 };
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Queries of the background that run at once.
 const JOBS_MAX_QUERIES: usize = 100;
 /// Records that are asked of the store at a time.
 const PAGE: usize = 10;
+/// After which time a store that could not reply is asked again.
+const RETRY: Duration = Duration::from_secs(30);
 
 impl<S: RecordStore> Dht<S> {
     pub(super) fn begin_background(&mut self, at: Moment) {
@@ -119,7 +122,11 @@ impl<S: RecordStore> Dht<S> {
                 last = Some(key);
                 continue;
             }
-            let Some(context) = self.jobs.context(&key, local) else {
+            let validator = &self.config.validator;
+            let valid = validator.validate(&key, &record.value, at.unix).is_ok();
+            // What was valid when it came need not be now: peers would refuse it.
+            let context = self.jobs.context(&key, local).filter(|_| valid);
+            let Some(context) = context else {
                 last = Some(key);
                 continue;
             };
@@ -143,6 +150,20 @@ impl<S: RecordStore> Dht<S> {
         if let Some(next) = self.jobs.next_records() {
             self.timers.set(Deadline::Records, next);
         }
+    }
+
+    /// The store could not tell its records: the run goes on later.
+    pub(super) fn records_unavailable(&mut self, at: Moment) {
+        self.jobs.records_paused();
+        self.timers
+            .set(Deadline::Records, at.now.saturating_add(RETRY));
+    }
+
+    /// The store could not tell what is provided: the run goes on later.
+    pub(super) fn providers_unavailable(&mut self, at: Moment) {
+        self.jobs.providers_paused();
+        self.timers
+            .set(Deadline::Providers, at.now.saturating_add(RETRY));
     }
 
     /// A part of what this node provides: announces it again.

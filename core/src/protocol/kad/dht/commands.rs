@@ -132,9 +132,7 @@ impl<S: RecordStore> Dht<S> {
             cache_candidates: BTreeMap::new(),
         };
         let id = self.insert_query(at, info, key.as_bytes(), request::get_value, options)?;
-        let get = StoreRequest::Get { key };
-        self.ask_store(at, get, Awaiting::OwnRecord(id));
-        self.advance(at, id);
+        self.ask_own_store(at, id, StoreRequest::Get { key }, Awaiting::OwnRecord(id));
         Ok(id)
     }
 
@@ -156,8 +154,7 @@ impl<S: RecordStore> Dht<S> {
         };
         let id = self.insert_query(at, info, key.as_bytes(), request::get_providers, options)?;
         let get = StoreRequest::Providers { key };
-        self.ask_store(at, get, Awaiting::OwnProviders(id));
-        self.advance(at, id);
+        self.ask_own_store(at, id, get, Awaiting::OwnProviders(id));
         Ok(id)
     }
 
@@ -381,6 +378,7 @@ impl<S: RecordStore> Dht<S> {
             seeks: None,
             told_early: 0,
             early_open: 0,
+            awaits_store: false,
         };
         self.queries.insert(id, Box::new(query));
         Ok(id)
@@ -430,6 +428,21 @@ impl<S: RecordStore> Dht<S> {
             context,
         };
         self.insert_query(at, info, key.as_bytes(), request::find_node, options)
+    }
+
+    /// Asks the store what this node itself has, and peers at the same time: the query does not end before both have replied.
+    fn ask_own_store(
+        &mut self,
+        at: Moment,
+        id: QueryId,
+        request: StoreRequest,
+        awaiting: Awaiting,
+    ) {
+        if let Some(query) = self.queries.get_mut(&id) {
+            query.awaits_store = true;
+        }
+        self.ask_store(at, request, awaiting);
+        self.advance(at, id);
     }
 
     pub(super) fn insert_announcement(

@@ -10,7 +10,7 @@ use crate::{
         message::{Message, MessageType, request},
         query::Query,
         store::RecordStore,
-        table::{Insert, Removed, Room, Status},
+        table::{DiversityLimits, Group, Insert, Removed, Room, Status},
     },
 };
 use alloc::vec::Vec;
@@ -25,6 +25,8 @@ const PROBES_AT_ONCE: usize = 16;
 pub(super) struct Member {
     /// Where this node reached it, if it dialed.
     dialed: Option<Multiaddr>,
+    /// The network it came from, if it dialed this node.
+    came_from: Option<Group>,
 }
 
 /// A peer that would like to come into the table, and has been asked something first.
@@ -58,6 +60,31 @@ impl<S: RecordStore> Dht<S> {
         self.table_changed();
     }
 
+    /// A peer has dialed this node from `remote`; in place of [`handle_connected`](Self::handle_connected), where that is known.
+    /// With [diversity limits](super::super::Config::diversity) it comes into the table by what it tells of itself only if one of
+    /// the addresses it tells is in the network it came from: else those who own one network could claim to be in many. Whoever
+    /// this node reaches at an address need not.
+    pub fn handle_accepted(&mut self, at: Moment, peer: PeerId, remote: &Multiaddr) {
+        self.handle_connected(at, peer, None);
+        let group = |limits: &DiversityLimits| limits.group(remote);
+        let group = self.config.diversity.as_ref().and_then(group);
+        if let Some(member) = self.members.get_mut(&peer) {
+            member.came_from = group;
+        }
+    }
+
+    /// Whether a peer may be where it says.
+    fn is_credible(&self, peer: &PeerId, addresses: &[Multiaddr]) -> bool {
+        let (Some(limits), Some(member)) = (&self.config.diversity, self.members.get(peer)) else {
+            return true;
+        };
+        let Some(group) = member.came_from.filter(|_| member.dialed.is_none()) else {
+            return true;
+        };
+        let mut addresses = addresses.iter();
+        addresses.any(|address| limits.group(address) == Some(group))
+    }
+
     /// The last connection to a peer is gone. Requests that were under way on it are still to be failed by
     /// [`handle_response`](Self::handle_response), or asked anew.
     pub fn handle_disconnected(&mut self, at: Moment, peer: &PeerId) {
@@ -85,6 +112,9 @@ impl<S: RecordStore> Dht<S> {
         let Some(address) = addresses.first().cloned() else {
             return self.emit(Event::UnroutablePeer { peer });
         };
+        if !self.is_credible(&peer, &addresses) {
+            return self.emit(Event::UnroutablePeer { peer });
+        }
         match self.config.kbucket_inserts {
             BucketInserts::Manual => self.emit(Event::RoutablePeer { peer, address }),
             BucketInserts::OnConnected => self.route(at, peer, addresses, true),
@@ -179,7 +209,9 @@ impl<S: RecordStore> Dht<S> {
         if addresses.is_empty() {
             return;
         }
-        if self.config.kbucket_inserts != BucketInserts::Manual {
+        if self.config.kbucket_inserts != BucketInserts::Manual
+            && self.is_credible(peer, &addresses)
+        {
             self.route(at, *peer, addresses, false);
             self.table.succeeded(peer, at.now);
         }
@@ -320,7 +352,7 @@ impl<S: RecordStore> Dht<S> {
 
     /// The table may have another deadline.
     fn table_changed(&mut self) {
-        match self.table.next_deadline() {
+        match self.table.next_deadline().filter(|_| !self.stopped) {
             Some(next) => self.timers.set(Deadline::Pending, next),
             None => self.timers.clear(Deadline::Pending),
         }

@@ -390,10 +390,11 @@ impl<S: RecordStore> Dht<S> {
     }
 
     fn choose_mode(&mut self) {
-        let mode = if self.external.is_empty() {
-            Mode::Client
-        } else {
+        let scope = self.config.address_scope;
+        let mode = if self.external.iter().any(|address| scope.allows(address)) {
             Mode::Server
+        } else {
+            Mode::Client
         };
         if !self.pinned && mode != self.mode {
             self.become_mode(mode);

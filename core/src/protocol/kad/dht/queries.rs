@@ -46,6 +46,8 @@ impl<S: RecordStore> Dht<S> {
             Ok(_) => {}
             Err(RpcFailure::Unsupported) => self.demote(&peer),
             Err(RpcFailure::Busy) => {}
+            // Who refuses what it is given is there.
+            Err(RpcFailure::Interrupted) if self.gives(about.purpose) => {}
             Err(_) => self.unreachable(at, &peer),
         }
         match about.purpose {
@@ -60,6 +62,8 @@ impl<S: RecordStore> Dht<S> {
                     }
                     None => failed(&mut query, &peer),
                 }
+                // This node had no room to ask: others may be closer than those it will find.
+                query.cut_short |= matches!(response, Err(RpcFailure::Busy));
                 self.queries.insert(id, query);
                 self.advance(at, id);
             }
@@ -70,6 +74,15 @@ impl<S: RecordStore> Dht<S> {
                     self.answers(at, &peer);
                 }
             }
+        }
+    }
+
+    /// Whether a request is one by which a peer is given something to keep.
+    fn gives(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Query(id) => self.queries.get(&id).is_some_and(|query| query.is_giving()),
+            Purpose::Correction => true,
+            _ => false,
         }
     }
 
@@ -319,7 +332,9 @@ impl<S: RecordStore> Dht<S> {
                     self.queries.insert(id, query);
                     return;
                 }
-                Step::Finished if query.early_open > 0 && query.is_giving() => {
+                Step::Finished
+                    if query.awaits_store || (query.early_open > 0 && query.is_giving()) =>
+                {
                     self.queries.insert(id, query);
                     return;
                 }

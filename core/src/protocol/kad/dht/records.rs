@@ -17,6 +17,9 @@ use crate::{
 use alloc::{boxed::Box, vec::Vec};
 use bytes::Bytes;
 
+/// So many providers that were not told before are believed of one response: a single peer must not use up the room for all.
+const MAX_PROVIDERS_TOLD: usize = 100;
+
 impl<S: RecordStore> Dht<S> {
     /// A peer answered a get, with a value or without.
     pub(super) fn value_answered(
@@ -105,7 +108,7 @@ impl<S: RecordStore> Dht<S> {
             *found = found.saturating_add(1);
             let quorum = query.options.quorum;
             if quorum.is_some_and(|quorum| *found >= quorum.get()) {
-                query.ends_early = Self::finish_paths(query);
+                query.ends_early |= Self::finish_paths(query);
             }
         }
         let result = QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(new)));
@@ -172,7 +175,9 @@ impl<S: RecordStore> Dht<S> {
     ) {
         let mut providers = Vec::new();
         for told in message.provider_peers() {
-            if query.told.len() >= self.config.max_candidates {
+            if query.told.len() >= self.config.max_candidates
+                || providers.len() >= MAX_PROVIDERS_TOLD
+            {
                 break;
             }
             let addresses = self.usable(bytes, &told).unwrap_or_default();

@@ -258,7 +258,6 @@ impl<S: RecordStore> Dht<S> {
             return self.outputs.push_back(Output::Refuse { to });
         }
         record.expires = self.expiry(at, &record);
-        self.jobs.just_received(&record.key);
         if record.is_expired(at.unix) {
             return self.echo(at, to, &record);
         }
@@ -309,6 +308,7 @@ impl<S: RecordStore> Dht<S> {
         connection: ConnectionId,
         record: &Record,
     ) {
+        self.jobs.just_received(&record.key);
         self.echo(at, to, record);
         self.emit(Event::InboundRequest {
             request: InboundRequest::PutRecord {

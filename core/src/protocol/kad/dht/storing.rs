@@ -54,6 +54,16 @@ pub(super) enum Awaiting {
     Sweep,
 }
 
+impl Awaiting {
+    /// Whether it is a peer that waits.
+    const fn is_of_peer(&self) -> bool {
+        matches!(
+            self,
+            Self::Get { .. } | Self::Providers { .. } | Self::Put { .. } | Self::AddProvider { .. }
+        )
+    }
+}
+
 impl<S: RecordStore> Dht<S> {
     /// Asks the store; the reply may be dealt with before this returns. Whether it was asked at all.
     pub(super) fn ask_store(
@@ -62,8 +72,10 @@ impl<S: RecordStore> Dht<S> {
         request: StoreRequest,
         awaiting: Awaiting,
     ) -> bool {
-        let full = self.awaiting.len() >= self.config.max_store_requests;
-        if full {
+        let most = self.config.max_store_requests;
+        // Peers leave some places to this node.
+        let own = if awaiting.is_of_peer() { most / 8 } else { 0 };
+        if self.awaiting.len() >= most.saturating_sub(own) {
             let failed = StoreReply::Failed(StoreError::Unavailable);
             self.store_replied(at, awaiting, failed);
             return false;
@@ -160,26 +172,40 @@ impl<S: RecordStore> Dht<S> {
                 Ok(()) => self.provider_added(to),
                 Err(_) => self.refused_by_store(to),
             },
-            (Awaiting::OwnRecord(id), StoreReply::Record(record)) => {
-                self.own_record(at, id, record)
+            (Awaiting::OwnRecord(id), reply) => {
+                if let StoreReply::Record(record) = reply {
+                    self.own_record(at, id, record);
+                }
+                self.own_store_replied(at, id);
             }
-            (Awaiting::OwnProviders(id), StoreReply::Providers(providers)) => {
-                self.own_providers(at, id, providers);
+            (Awaiting::OwnProviders(id), reply) => {
+                if let StoreReply::Providers(providers) = reply {
+                    self.own_providers(at, id, providers);
+                }
+                self.own_store_replied(at, id);
             }
             (Awaiting::Stored(id), reply) => match stored(&reply) {
                 Ok(()) => self.begin_lookup(at, id),
                 Err(error) => self.not_stored(at, id, error),
             },
             (Awaiting::Records, StoreReply::Records(records)) => self.publish_records(at, records),
-            (Awaiting::Records, _) => self.publish_records(at, Vec::new()),
+            (Awaiting::Records, _) => self.records_unavailable(at),
             (Awaiting::Provided, StoreReply::Provided(records)) => {
                 self.publish_providers(at, records);
             }
-            (Awaiting::Provided, _) => self.publish_providers(at, Vec::new()),
+            (Awaiting::Provided, _) => self.providers_unavailable(at),
             (Awaiting::Sweep, StoreReply::Swept(count)) => {
                 self.statistics.swept = self.statistics.swept.saturating_add(count);
             }
             _ => {}
+        }
+    }
+
+    /// The store has said what this node itself has, or that it cannot tell.
+    fn own_store_replied(&mut self, at: Moment, id: QueryId) {
+        if let Some(query) = self.queries.get_mut(&id) {
+            query.awaits_store = false;
+            self.advance(at, id);
         }
     }
 

@@ -13,13 +13,13 @@ mod outbound;
 
 use super::{
     config::Config,
-    dht::{Dht, InboundId, Moment, Output, RpcId},
+    dht::{Dht, InboundId, Moment, Output, RpcFailure, RpcId},
     event::{Event, GetClosestPeersOk, GetProvidersOk, Mode, QueryResult},
     query::QueryId,
     store::{MemoryStore, RecordStore},
 };
 use crate::{
-    connection::{ConnectionId, Slot},
+    connection::{ConnectionId, Direction, Slot},
     identity::{Keypair, PeerId},
     multiaddr::Multiaddr,
     multistream::ProtocolName,
@@ -30,7 +30,10 @@ use crate::{
     },
     time::{Instant, UnixTime, earliest},
 };
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 use core::fmt;
 use inbound::Inbound;
 use outbound::{Outbound, Peer};
@@ -80,6 +83,10 @@ pub struct Kademlia<S = MemoryStore> {
     permits: BTreeMap<QueryId, EventPermit>,
     received: u64,
     refused_names: Vec<AcceptError>,
+    /// Requests that could not even begin, which the machine has not been told yet.
+    failed: VecDeque<(RpcId, RpcFailure)>,
+    /// What the machine wants is being done.
+    carries_out: bool,
     started: bool,
     stopped: bool,
 }
@@ -123,6 +130,8 @@ impl<S: RecordStore> Kademlia<S> {
             permits: BTreeMap::new(),
             received: 0,
             refused_names: Vec::new(),
+            failed: VecDeque::new(),
+            carries_out: false,
             started: false,
             stopped: false,
         }
@@ -136,22 +145,37 @@ impl<S: RecordStore> Kademlia<S> {
         result
     }
 
-    /// Does what the machine wants.
+    /// Does what the machine wants, and tells it what could not be done. Where that is noticed while something is done, it
+    /// comes next, not within: a thousand peers that cannot be dialed would be as many calls in each other.
     fn carry_out(&mut self, cx: &mut Cx<'_>) {
-        while let Some(output) = self.dht.poll_output() {
-            match output {
-                Output::Request {
-                    rpc,
-                    peer,
-                    message,
-                    responds,
-                } => self.ask(rpc, peer, message, responds, cx),
-                Output::Cancel { rpc } => self.cancel(rpc, cx),
-                Output::Respond { to, message } => self.respond(to, message, cx),
-                Output::Refuse { to } => self.refuse(to, cx),
-                Output::Mode(mode) => self.apply_mode(mode, cx),
-                Output::Event(event) => self.tell(event, cx),
+        if core::mem::replace(&mut self.carries_out, true) {
+            return;
+        }
+        loop {
+            while let Some(output) = self.dht.poll_output() {
+                self.carry_out_one(output, cx);
             }
+            let Some((rpc, failure)) = self.failed.pop_front() else {
+                break;
+            };
+            self.dht.handle_response(moment(cx), rpc, Err(failure));
+        }
+        self.carries_out = false;
+    }
+
+    fn carry_out_one(&mut self, output: Output, cx: &mut Cx<'_>) {
+        match output {
+            Output::Request {
+                rpc,
+                peer,
+                message,
+                responds,
+            } => self.ask(rpc, peer, message, responds, cx),
+            Output::Cancel { rpc } => self.cancel(rpc, cx),
+            Output::Respond { to, message } => self.respond(to, message, cx),
+            Output::Refuse { to } => self.refuse(to, cx),
+            Output::Mode(mode) => self.apply_mode(mode, cx),
+            Output::Event(event) => self.tell(event, cx),
         }
     }
 
@@ -210,10 +234,10 @@ impl<S: RecordStore> Kademlia<S> {
         self.links.insert(connection, Link { peer, inbound: 0 });
         let known = self.peers.entry(peer).or_default();
         known.connections = known.connections.saturating_add(1);
-        let dialed = point.direction == crate::connection::Direction::Outbound;
-        let address = dialed.then(|| point.remote.clone());
-        self.with_dht(cx, |dht, at| {
-            dht.handle_connected(at, peer, address.as_ref())
+        let (direction, remote) = (point.direction, point.remote.clone());
+        self.with_dht(cx, |dht, at| match direction {
+            Direction::Outbound => dht.handle_connected(at, peer, Some(&remote)),
+            Direction::Inbound => dht.handle_accepted(at, peer, &remote),
         });
         self.ask_waiting(&peer, cx);
     }

@@ -201,9 +201,10 @@ impl<S: RecordStore> Kademlia<S> {
             .map(|known| core::mem::take(&mut known.waiting));
         for rpc in waiting.into_iter().flatten() {
             self.outbound.remove(&rpc);
-            self.with_dht(cx, |dht, at| dht.handle_response(at, rpc, Err(failure)));
+            self.failed.push_back((rpc, failure));
         }
         self.forget_if_idle(peer);
+        self.carry_out(cx);
     }
 
     pub(super) fn forget_if_idle(&mut self, peer: &PeerId) {

@@ -344,6 +344,8 @@ pub(super) struct Query {
     pub(super) told_early: usize,
     /// How many of them have not been sent it yet.
     pub(super) early_open: usize,
+    /// The store has not said yet what this node itself has.
+    pub(super) awaits_store: bool,
 }
 
 impl Query {

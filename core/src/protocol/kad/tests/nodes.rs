@@ -7,8 +7,8 @@ use crate::{
     protocol::{
         identify::{self, Identify},
         kad::{
-            Config, Event, GetProvidersOk, GetRecordOk, Kademlia, Mode, QueryId, QueryResult,
-            Quorum, Record, RoutingUpdate,
+            Config, Event, GetProvidersOk, GetRecordError, GetRecordOk, Kademlia, Mode, QueryId,
+            QueryOptions, QueryResult, Quorum, Record, RoutingUpdate,
         },
     },
     protocols,
@@ -223,4 +223,41 @@ fn a_peer_that_cannot_be_reached_is_in_no_result() {
     };
     let peers: Vec<_> = ok.peers.iter().map(|info| info.peer).collect();
     assert_eq!(peers, [peer(1)]);
+}
+
+/// Regression: a peer that could not be dialed was told of within the call, and so was the next one, a call in a call for each.
+#[test]
+fn a_thousand_peers_that_cannot_be_dialed_are_no_thousand_calls_in_each_other() {
+    let mut swarm = SwarmConfig::new(SecurityConfig::InsecurePlaintext);
+    swarm.dial.max_dials = 0;
+    let mut net = Net::new(1, &swarm, |_| {
+        let mut config = config();
+        config.kbucket_size = core::num::NonZeroUsize::new(1_000).unwrap();
+        Town {
+            identify: Identify::new(identify::Config::default()),
+            kad: Kademlia::new(config),
+        }
+    });
+    let query = with(&mut net, 0, |kad, cx| {
+        for number in 1..=1_000_usize {
+            let [.., high, low] = number.to_be_bytes();
+            let at = std::format!("/ip4/10.0.{high}.{low}/tcp/4001");
+            let added = kad.add_address(peer(number), &at.parse().unwrap(), cx);
+            assert_eq!(added, RoutingUpdate::Success);
+        }
+        let mut options = QueryOptions::new();
+        options.num_results = core::num::NonZeroUsize::new(1_000);
+        kad.get_record_with("key", options, cx).unwrap()
+    });
+    let results = results(&mut net, 0, query);
+    assert!(
+        matches!(
+            &results[..],
+            [(
+                QueryResult::GetRecord(Err(GetRecordError::NotFound { .. })),
+                true
+            )]
+        ),
+        "{results:?}"
+    );
 }

@@ -2,8 +2,8 @@
 
 use super::{
     bench::{
-        Answer, Bench, HOUR, LOCAL, SECOND, by_distance, closer, echo, greatest, key, kind, quiet,
-        response, roomy, value,
+        Answer, Bench, HOUR, LOCAL, SECOND, by_distance, closer, echo, greatest, key, kind,
+        providers, quiet, response, roomy, value,
     },
     schedules::SlowStore,
     village::{Village, address, peer},
@@ -11,8 +11,8 @@ use super::{
 use crate::{
     multiaddr::Multiaddr,
     protocol::kad::{
-        BucketInserts, Config, ConnectionType, Event, GetRecordError, PutRecordError, QueryOptions,
-        QueryRefused, QueryResult, Quorum, Record, RecordKey,
+        BucketInserts, Config, ConnectionType, Event, GetProvidersOk, GetRecordError,
+        PutRecordError, QueryOptions, QueryRefused, QueryResult, Quorum, Record, RecordKey,
         dht::RpcFailure,
         message::{Message, MessageType, ResponseWriter, request},
         store::Origin,
@@ -20,7 +20,7 @@ use crate::{
 };
 use bytes::Bytes;
 use core::{num::NonZeroUsize, time::Duration};
-use std::{collections::BTreeSet, format, vec, vec::Vec};
+use std::{borrow::ToOwned, collections::BTreeSet, format, vec, vec::Vec};
 
 const FIND: MessageType = MessageType::FindNode;
 
@@ -110,6 +110,91 @@ fn one_network_does_not_fill_the_table_and_mute_peers_do_not_come_in() {
     assert_eq!(bench.dht.statistics().failed_checks, 99);
 }
 
+/// Regression: who owns one network dials this node and claims to be in many.
+#[test]
+fn who_dials_from_one_network_is_not_believed_to_be_in_another() {
+    let mut config = Config::public_dht();
+    config.kbucket_inserts = BucketInserts::OnConnected;
+    let mut bench = Bench::new(config);
+    let multiaddr = |text: std::string::String| text.parse::<Multiaddr>().unwrap();
+    for number in 1..200 {
+        let remote = multiaddr(format!("/ip4/5.6.{number}.1/tcp/{number}"));
+        let claimed = multiaddr(format!("/ip4/{}.7.1.1/tcp/4001", 20 + number % 100));
+        bench.run(|dht, at| dht.handle_accepted(at, peer(number), &remote));
+        bench.run(|dht, at| dht.handle_protocol(at, peer(number), true, &[claimed]));
+    }
+    assert_eq!(bench.dht.table().len(), 0);
+    // Next to where it came from it may be anywhere else; that network counts.
+    for number in 1..200 {
+        let claimed = [
+            multiaddr(format!("/ip4/{}.7.1.1/tcp/4001", 20 + number % 100)),
+            multiaddr(format!("/ip4/5.6.{number}.1/tcp/4001")),
+        ];
+        bench.run(|dht, at| dht.handle_protocol(at, peer(number), true, &claimed));
+    }
+    assert_eq!(bench.dht.table().len(), 3);
+    // Where this node reaches one, there it is.
+    let reached = multiaddr("/ip4/77.7.1.1/tcp/4001".into());
+    bench.run(|dht, at| dht.handle_connected(at, peer(150), Some(&reached)));
+    bench.run(|dht, at| dht.handle_protocol(at, peer(150), true, &[]));
+    assert!(bench.dht.table().contains(&peer(150)));
+}
+
+/// Regression: who refuses a record was regarded as gone, and left the table.
+#[test]
+fn who_refuses_a_record_stays_in_the_table() {
+    let mut bench = Bench::new(quiet());
+    bench.know([1, 2]);
+    for _ in 0..5 {
+        let record = Record::new("key", "value");
+        let to = [peer(1)];
+        bench
+            .run(|dht, at| dht.put_record_to(at, record, to, Quorum::One))
+            .unwrap();
+        bench.fail(1, RpcFailure::Interrupted);
+        bench.pass(SECOND);
+    }
+    assert!(bench.dht.table().contains(&peer(1)));
+    for _ in 0..5 {
+        look_up(&mut bench);
+        while bench.is_asked(1) {
+            bench.fail(1, RpcFailure::Interrupted);
+        }
+        bench.serve(|_| None);
+        bench.pass(SECOND);
+    }
+    assert!(!bench.dht.table().contains(&peer(1)));
+}
+
+/// Regression: the first who answers a search for providers names more than there is room for.
+#[test]
+fn one_peer_does_not_use_up_the_room_for_providers() {
+    let mut bench = Bench::new(quiet());
+    bench.know([1, 2]);
+    let options = QueryOptions::new();
+    let query = bench
+        .run(|dht, at| dht.get_providers(at, key(1), options))
+        .unwrap();
+    let invented: Vec<usize> = (1_000..3_000).collect();
+    let name = core::str::from_utf8(key(1).as_bytes()).unwrap().to_owned();
+    bench.answer(1, providers(&name, &invented, &[]));
+    bench.answer(2, providers(&name, &[7], &[]));
+    bench.serve(|_| None);
+    let told: Vec<_> = bench
+        .results(query)
+        .into_iter()
+        .filter_map(|(result, _)| match result {
+            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
+                Some(providers)
+            }
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(told.len(), 101);
+    assert!(told.iter().any(|provider| provider.peer == peer(7)));
+}
+
 /// Regression: rust-libp2p: addresses that one peer tells of another replaced those that were known, as many as it liked.
 #[test]
 fn what_is_told_later_of_a_peer_replaces_nothing() {
@@ -185,7 +270,8 @@ fn requests_that_wait_for_the_store_are_limited() {
     let waiting = (0..50)
         .filter(|from| bench.request(*from, get.clone()).is_none())
         .count();
-    assert_eq!((waiting, bench.dht.leftovers()[1]), (10, 10));
+    // One in eight is for this node alone.
+    assert_eq!((waiting, bench.dht.leftovers()[1]), (9, 9));
     let mut put = Vec::new();
     request::put_value(
         &mut put,
@@ -195,7 +281,11 @@ fn requests_that_wait_for_the_store_are_limited() {
     );
     assert_eq!(bench.request(1, put), Some(Answer::Refused));
     let record = Record::new("own", "value");
-    let own = bench.run(|dht, at| dht.put_record(at, record, Quorum::One, QueryOptions::new()));
+    let put = |bench: &mut Bench<SlowStore>, record: Record| {
+        bench.run(|dht, at| dht.put_record(at, record, Quorum::One, QueryOptions::new()))
+    };
+    assert!(put(&mut bench, record.clone()).is_ok());
+    let own = put(&mut bench, record);
     assert!(matches!(own, Err(QueryRefused::Store(_))));
     for _ in 0..10 {
         bench.dht.store_mut().release(3);

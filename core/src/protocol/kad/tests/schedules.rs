@@ -11,7 +11,7 @@ use crate::{
         dht::{RpcFailure, RpcId},
         iterators::PeersIterator,
         message::{Message, MessageType, request},
-        store::{StoreReply, StoreRequest, StoreRequestId},
+        store::{StoreError, StoreReply, StoreRequest, StoreRequestId},
     },
     time::UnixTime,
 };
@@ -32,6 +32,8 @@ const PEERS: usize = 60;
 pub(super) struct SlowStore {
     inner: MemoryStore,
     pub(super) slow: bool,
+    /// It can do nothing at the moment.
+    pub(super) broken: bool,
     held: Vec<(StoreRequestId, StoreReply)>,
     ready: VecDeque<(StoreRequestId, StoreReply)>,
 }
@@ -41,6 +43,7 @@ impl SlowStore {
         Self {
             inner: MemoryStore::new(&peer(LOCAL), MemoryStoreConfig::default()),
             slow: true,
+            broken: false,
             held: Vec::new(),
             ready: VecDeque::new(),
         }
@@ -67,7 +70,10 @@ impl RecordStore for SlowStore {
         now: UnixTime,
         waker: Option<&Waker>,
     ) -> Option<StoreReply> {
-        let reply = self.inner.submit(id, request, now, waker).unwrap();
+        let mut reply = self.inner.submit(id, request, now, waker).unwrap();
+        if self.broken {
+            reply = StoreReply::Failed(StoreError::Unavailable);
+        }
         if !self.slow {
             return Some(reply);
         }
@@ -440,9 +446,13 @@ impl Schedule {
                 fixed || query.peers.num_waiting() <= most,
                 "too many at a time"
             );
-            // A path that is finished does not notice that those it asked have answered.
+            // What is finished does not notice that those it asked have answered: a path, or a lookup that waits for the store.
             let disjoint = matches!(query.peers, PeersIterator::Disjoint(_));
-            assert!(disjoint || query.peers.num_waiting() <= query.in_flight.len());
+            assert!(
+                disjoint
+                    || query.awaits_store
+                    || query.peers.num_waiting() <= query.in_flight.len()
+            );
             let stats = running.stats();
             assert!(stats.num_pending() as usize >= query.in_flight.len());
         }
@@ -670,10 +680,65 @@ fn an_own_record_may_come_late() {
         .run(|dht, at| dht.get_record(at, key(1), options))
         .unwrap();
     bench.serve(|_| None);
-    assert_eq!(bench.results(query).len(), 1);
+    // Nobody else has it, or is there.
+    assert_eq!(bench.results(query).len(), 0);
     bench.dht.store_mut().release(0);
+    bench.pass(Duration::ZERO);
+    assert_eq!(bench.results(query).len(), 2);
+    assert!(bench.is_over(query));
+    // The store does not reply: the query ends when its time does.
+    let query = bench
+        .run(|dht, at| dht.get_record(at, key(1), options))
+        .unwrap();
+    bench.serve(|_| None);
+    bench.pass(59 * SECOND);
+    assert!(!bench.is_over(query));
     bench.pass(SECOND);
-    assert_eq!(bench.results(query).len(), 1);
+    assert!(bench.is_over(query));
+}
+
+/// Regression: a store that fails once ended a run through all records, and the next one was a day away.
+#[test]
+fn a_run_goes_on_when_the_store_replies_again() {
+    let mut config = quiet();
+    config.publication_interval = Some(3600 * SECOND);
+    config.provider_publication_interval = Some(3600 * SECOND);
+    let mut bench = Bench::with_store(config, SlowStore::new());
+    bench.dht.store_mut().slow = false;
+    bench.know([1]);
+    for number in 0..25 {
+        let record = Record::new(key(number), "value");
+        let options = QueryOptions::new();
+        bench
+            .run(|dht, at| dht.put_record(at, record, Quorum::One, options))
+            .unwrap();
+        bench
+            .run(|dht, at| dht.start_providing(at, key(number)))
+            .unwrap();
+        bench.serve(|_| None);
+        bench.know([1]);
+    }
+    bench.events.clear();
+    bench.dht.store_mut().broken = true;
+    bench.pass(3600 * SECOND);
+    assert!(bench.asked.is_empty());
+    bench.pass(100 * SECOND);
+    bench.dht.store_mut().broken = false;
+    bench.pass(30 * SECOND);
+    for _ in 0..100 {
+        bench.serve(|_| None);
+        bench.know([1]);
+    }
+    let told = bench.events.iter().filter(|event| {
+        matches!(
+            event,
+            Event::OutboundQueryProgressed {
+                result: QueryResult::RepublishRecord(_) | QueryResult::RepublishProvider(_),
+                ..
+            }
+        )
+    });
+    assert_eq!(told.count(), 50);
 }
 
 /// There was room when the store was asked what to publish, and there is none when it replies.
