@@ -205,7 +205,7 @@ fn whole_nodes_find_each_other_on_real_connections() {
 
 #[test]
 fn whole_nodes_find_each_other_while_others_leave_and_come_back() {
-    let mut churn = drywire_sim::kad::KadChurn::measured();
+    let mut churn = KadChurn::measured();
     // A session of hours lasts minutes.
     churn.law = churn.law.faster(60.0);
     let plan = drywire_sim::kad::full_stack::FullStack::new(40).lookups(60);

@@ -265,6 +265,23 @@ impl Config {
         config.max_response_peers_per_group = None;
         config
     }
+
+    /// What happens by itself happens at most once in a millisecond: an interval of zero would never come to an end.
+    pub(super) fn with_sane_intervals(mut self) -> Self {
+        const LEAST: Duration = Duration::from_millis(1);
+        let intervals = [
+            &mut self.replication_interval,
+            &mut self.publication_interval,
+            &mut self.provider_publication_interval,
+            &mut self.sweep_interval,
+            &mut self.liveness_interval,
+            &mut self.periodic_bootstrap_interval,
+        ];
+        for interval in intervals.into_iter().flatten() {
+            *interval = (*interval).max(LEAST);
+        }
+        self
+    }
 }
 
 /// [`PROTOCOL_NAME`], with any addresses.

@@ -68,7 +68,7 @@
 //! - A bootstrap begins, after the node itself, with the bucket of the farthest of the 20 closest peers: all that are nearer are
 //!   known then. It leaves out the buckets that are full of peers that are alive, and what came in while one ran is no reason
 //!   for another one, unless the table is still sparse.
-//! - A lookup begins with the 60 closest peers of the table; there and in go-libp2p, with 20. Those beyond are asked where the
+//! - A lookup begins with the 40 closest peers of the table; there and in go-libp2p, with 20. Those beyond are asked where the
 //!   closest do not answer: after many have left at once, whoever does answer tells of the same ones.
 //! - A lookup that stands still asks nobody who could be among the closest only if more than α others should fail; there, 20
 //!   requests are kept under way until its end.

@@ -38,6 +38,9 @@ const STEP: Duration = Duration::from_millis(10);
 /// The longest a lookup takes, and some more.
 const LAST_WORDS: Duration = Duration::from_secs(150);
 
+/// A query, and on which node.
+type Begun = (Host<KadNode, Listener>, QueryId);
+
 /// The last word of a lookup.
 #[derive(Debug, Default)]
 struct Ended {
@@ -209,7 +212,7 @@ impl<'a> Run<'a> {
             self.world.run_for(Duration::from_millis(100))?;
         }
         self.world.run_for(Duration::from_secs(20))?;
-        let is_over = |(host, id): &(Host<KadNode, Listener>, QueryId)| {
+        let is_over = |(host, id): &Begun| {
             let listener = self.world.application(*host);
             listener.is_some_and(|listener| listener.ended.remove(id).is_some())
         };
@@ -220,7 +223,7 @@ impl<'a> Run<'a> {
         &mut self,
         number: usize,
         known: &[usize],
-    ) -> Result<Option<(Host<KadNode, Listener>, QueryId)>, FullStackError> {
+    ) -> Result<Option<Begun>, FullStackError> {
         let Some(host) = self.nodes.get(number).map(|node| node.host) else {
             return Ok(None);
         };

@@ -61,7 +61,7 @@ impl core::error::Error for QueryRefused {}
 
 /// A lookup begins with so many peers of the table, or as many as it is to find. Those beyond the closest are asked where the
 /// closest are not there, as after many have left at once: who answers tells of the same few dead.
-const SEEDS: usize = 3 * K_VALUE.get();
+const SEEDS: usize = 2 * K_VALUE.get();
 
 impl<S: RecordStore> Dht<S> {
     /// See [`Kademlia::get_closest_peers`](super::super::Kademlia::get_closest_peers).

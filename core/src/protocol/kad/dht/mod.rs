@@ -251,6 +251,7 @@ impl<S: RecordStore> Dht<S> {
     /// A node of this identity.
     #[must_use]
     pub fn new(local: PeerId, config: Config, mut store: S, seed: &Seed, at: Moment) -> Self {
+        let config = config.with_sane_intervals();
         store.begin(&local);
         let position = Key::of_peer(&local);
         let table = RoutingTable::new(

@@ -59,8 +59,7 @@ impl<S: RecordStore> Kademlia<S> {
             .links
             .get(&stream.connection)
             .map_or(0, |link| link.inbound);
-        let of_peer = self.links.values().filter(|link| link.peer == peer);
-        let of_peer: u32 = of_peer.fold(0, |sum, link| sum.saturating_add(link.inbound));
+        let of_peer = self.peers.get(&peer).map_or(0, |known| known.inbound);
         if on_connection >= per_connection || of_peer >= per_peer {
             let same_link = on_connection >= per_connection;
             let idle = self.inbound.iter().filter_map(|(other, inbound)| {
@@ -77,6 +76,9 @@ impl<S: RecordStore> Kademlia<S> {
         }
         if let Some(link) = self.links.get_mut(&stream.connection) {
             link.inbound = link.inbound.saturating_add(1);
+        }
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.inbound = known.inbound.saturating_add(1);
         }
         let inbound = Inbound {
             peer,
@@ -205,6 +207,9 @@ impl<S: RecordStore> Kademlia<S> {
         }
         if let Some(link) = self.links.get_mut(&stream.connection) {
             link.inbound = link.inbound.saturating_sub(1);
+            if let Some(known) = self.peers.get_mut(&inbound.peer) {
+                known.inbound = known.inbound.saturating_sub(1);
+            }
         }
     }
 }

@@ -250,6 +250,7 @@ impl<S: RecordStore> Kademlia<S> {
             return;
         };
         peer.connections = peer.connections.saturating_sub(1);
+        peer.inbound = peer.inbound.saturating_sub(link.inbound);
         if peer.connections == 0 {
             self.with_dht(cx, |dht, at| dht.handle_disconnected(at, &link.peer));
             self.dial_for_waiting(link.peer, cx);

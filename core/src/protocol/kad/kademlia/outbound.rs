@@ -38,6 +38,8 @@ pub(super) struct Outbound {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
     pub(super) connections: u32,
+    /// Streams of the peer on all of them.
+    pub(super) inbound: u32,
     /// Requests for which there is no connection yet, or no room on it. There are no more than the machine has under way.
     waiting: VecDeque<RpcId>,
     dial: Option<DialId>,

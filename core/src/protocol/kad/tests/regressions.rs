@@ -140,6 +140,32 @@ fn who_dials_from_one_network_is_not_believed_to_be_in_another() {
     assert!(bench.dht.table().contains(&peer(150)));
 }
 
+/// Regression: an interval of zero was due again at once, for ever.
+#[test]
+fn intervals_of_zero_come_to_an_end() {
+    let mut config = quiet();
+    for interval in [
+        &mut config.replication_interval,
+        &mut config.publication_interval,
+        &mut config.provider_publication_interval,
+        &mut config.sweep_interval,
+        &mut config.liveness_interval,
+        &mut config.periodic_bootstrap_interval,
+    ] {
+        *interval = Some(Duration::ZERO);
+    }
+    let mut bench = Bench::new(config);
+    bench.know([1]);
+    bench.pass(Duration::from_millis(20));
+    bench.serve(|_| None);
+    assert!(
+        bench
+            .dht
+            .poll_timeout()
+            .is_none_or(|at| at >= bench.at().now)
+    );
+}
+
 /// Regression: who refuses a record was regarded as gone, and left the table.
 #[test]
 fn who_refuses_a_record_stays_in_the_table() {
