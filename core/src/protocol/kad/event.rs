@@ -43,7 +43,8 @@ pub enum Event {
         /// Who had to leave for it.
         old_peer: Option<PeerId>,
     },
-    /// A peer speaks the protocol, and no address of it is known.
+    /// A peer speaks the protocol, and no address of it is known; or none is credible: it has dialed this node from a network in
+    /// which none of them is, see [`Config::diversity`](super::Config::diversity).
     UnroutablePeer {
         /// The peer.
         peer: PeerId,

@@ -55,9 +55,11 @@
 //!
 //! # What is bounded, and what bad input gets
 //!
-//! Every number is in [`Config`], [`table::TableConfig`] and [`MemoryStoreConfig`]. Requests of peers count against limits for a
+//! Numbers are in [`Config`], [`table::TableConfig`] and [`MemoryStoreConfig`]; besides, at most 256 newcomers are checked, 16 peers
+//! probed and 100 queries of the background run at once, and of one response at most 100 providers are believed. Requests of peers count against limits for a
 //! connection and for a peer, and have deadlines. A message that is malformed, too long, of another type than asked, or about
-//! another key is dropped, its stream reset, and counted against the peer's place in the table; so is a value that is not valid. Of
+//! another key is dropped, its stream reset, and counted against the peer's place in the table; so is a value to keep that is not
+//! valid. Of
 //! a response at most 40 closer peers are believed, of a peer at most 8 KiB of addresses. Peers are never dialed because of an
 //! inbound message alone: only queries and checks of peers that are connected dial.
 //!
@@ -68,6 +70,11 @@
 //! - A bootstrap begins, after the node itself, with the bucket of the farthest of the 20 closest peers: all that are nearer are
 //!   known then. It leaves out the buckets that are full of peers that are alive, and what came in while one ran is no reason
 //!   for another one, unless the table is still sparse.
+//! - With [diversity limits](Config::diversity), who has dialed this node comes in by what it tells of itself only if one of its
+//!   addresses is in the network it came from. go-libp2p counts the addresses of connections.
+//! - Where everybody has left the table because nobody answered, those who left last are asked again at each periodic bootstrap.
+//! - An inbound ADD_PROVIDER for a key with too many providers, and a PUT_VALUE without a record, are refused by a reset;
+//!   rust-libp2p ignores the one and takes the other.
 //! - A lookup begins with the 40 closest peers of the table; there and in go-libp2p, with 20. Those beyond are asked where the
 //!   closest do not answer: after many have left at once, whoever does answer tells of the same ones.
 //! - A lookup that stands still asks nobody who could be among the closest only if more than α others should fail; there, 20

@@ -58,6 +58,8 @@ pub(super) struct Target {
     pub(super) expected: Option<PeerId>,
     /// `/dnsaddr` lookups that led here.
     pub(super) depth: u32,
+    /// What a name leads to must be public.
+    pub(super) public_only: bool,
     pub(super) state: TargetState,
 }
 
@@ -266,6 +268,7 @@ impl State {
         self.add_targets(
             number,
             addresses.into_iter().map(|address| (address, None, 0)),
+            options.public_only,
         );
         self.pump_job(number);
         Ok(dial)
@@ -303,6 +306,7 @@ impl State {
         &mut self,
         number: u64,
         addresses: impl Iterator<Item = (Multiaddr, Option<PeerId>, u32)>,
+        public_only: bool,
     ) {
         let max = usize::try_from(self.config.dial.max_addresses).unwrap_or(usize::MAX);
         let Some(job) = self.jobs.jobs.get_mut(&number) else {
@@ -337,6 +341,7 @@ impl State {
                 address,
                 expected,
                 depth,
+                public_only,
                 state: TargetState::Done,
             });
         }

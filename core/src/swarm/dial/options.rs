@@ -73,6 +73,7 @@ pub struct DialOptions {
     pub(in crate::swarm) peer: Option<PeerId>,
     pub(in crate::swarm) addresses: Vec<Multiaddr>,
     pub(in crate::swarm) address_book: bool,
+    pub(in crate::swarm) public_only: bool,
     pub(in crate::swarm) condition: DialCondition,
     pub(in crate::swarm) timeout: Option<Duration>,
     pub(in crate::swarm) ignore_backoff: bool,
@@ -84,6 +85,7 @@ impl DialOptions {
             peer,
             addresses,
             address_book: true,
+            public_only: false,
             condition: DialCondition::IfDisconnected,
             timeout: None,
             ignore_backoff: false,
@@ -114,6 +116,14 @@ impl DialOptions {
     #[must_use]
     pub const fn without_address_book(mut self) -> Self {
         self.address_book = false;
+        self
+    }
+
+    /// Names must lead to addresses that can be reached from the whole internet; others they lead to are passed over. For
+    /// names that somebody else has told: they may lead into the own network. Addresses given without a name are not judged.
+    #[must_use]
+    pub const fn names_lead_to_public(mut self) -> Self {
+        self.public_only = true;
         self
     }
 

@@ -82,7 +82,12 @@ impl State {
             return;
         };
         let (address, expected, depth) = (target.address.clone(), target.expected, target.depth);
-        let found = answer.map(|answer| read_answer(&address, expected, answer));
+        let public_only = target.public_only;
+        let found = answer.map(|answer| {
+            let mut found = read_answer(&address, expected, answer);
+            found.retain(|address| !public_only || address.survey().is_global);
+            found
+        });
         match found {
             Err(error) => job.failed(address, AttemptError::Lookup(error)),
             Ok(found) if found.is_empty() => {
@@ -91,7 +96,7 @@ impl State {
             Ok(found) => {
                 let deeper = depth.saturating_add(1);
                 let found = found.into_iter().map(|address| (address, expected, deeper));
-                self.add_targets(number, found);
+                self.add_targets(number, found, public_only);
             }
         }
         self.pump_job(number);

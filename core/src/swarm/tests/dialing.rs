@@ -529,6 +529,74 @@ fn one_address_is_not_tried_twice_at_once() {
     }
 }
 
+/// Fails if the addresses a name leads to are not judged: who tells a name of his own could have nodes dial into their networks.
+#[test]
+fn names_of_others_lead_to_public_addresses_only() {
+    for public_only in [true, false] {
+        let mut node = Node::new();
+        let mut options = to(1, &["/dns4/example.org/tcp/22", "/dnsaddr/example.org"]);
+        if public_only {
+            options = options.names_lead_to_public();
+        }
+        node.swarm.dial(node.now, options).unwrap();
+        let mut tried = Vec::new();
+        loop {
+            let actions = node.actions();
+            if actions.is_empty() {
+                break;
+            }
+            for action in actions {
+                let answer = match action {
+                    Action::Resolve {
+                        lookup,
+                        kind: LookupKind::Text,
+                        ..
+                    } => {
+                        let records = [
+                            "/ip4/127.0.0.1/tcp/1",
+                            "/ip4/8.8.8.8/tcp/2",
+                            "/dns4/2.example.org/tcp/3",
+                        ];
+                        let records = records.map(|record| format!("dnsaddr={record}"));
+                        (lookup, Resolved::Text(records.into()))
+                    }
+                    Action::Resolve { lookup, .. } => {
+                        let ips = ["169.254.169.254", "10.0.0.1", "8.8.4.4"];
+                        (
+                            lookup,
+                            Resolved::Addresses(ips.map(|ip| ip.parse().unwrap()).into()),
+                        )
+                    }
+                    Action::Dial { attempt, address } => {
+                        tried.push(address);
+                        node.dial_failed(attempt, TransportError::Refused);
+                        continue;
+                    }
+                    _ => continue,
+                };
+                let (lookup, answer) = answer;
+                node.swarm.handle_resolved(node.now, lookup, Ok(answer));
+            }
+            node.wait(Duration::from_secs(1));
+        }
+        tried.sort_by_key(std::string::ToString::to_string);
+        let public = [
+            "/ip4/8.8.4.4/tcp/22",
+            "/ip4/8.8.4.4/tcp/3",
+            "/ip4/8.8.8.8/tcp/2",
+        ]
+        .map(address);
+        if public_only {
+            assert_eq!(tried, public);
+        } else {
+            assert!(
+                public.iter().all(|address| tried.contains(address)) && tried.len() == 8,
+                "{tried:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn names_are_looked_up_within_limits() {
     let mut node = Node::new();

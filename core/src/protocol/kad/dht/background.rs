@@ -35,6 +35,7 @@ impl<S: RecordStore> Dht<S> {
     }
 
     pub(super) fn bootstrap_by_itself(&mut self, at: Moment) {
+        self.take_back_fallen(at);
         if self.bootstrap(at).is_err() {
             self.bootstraps.reset(at.now);
         }

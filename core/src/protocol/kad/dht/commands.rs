@@ -288,7 +288,9 @@ impl<S: RecordStore> Dht<S> {
         }
         self.bootstraps.stop();
         self.timers = crate::swarm::Timers::new();
-        self.rpcs.clear();
+        for (rpc, _) in core::mem::take(&mut self.rpcs) {
+            self.outputs.push_back(super::Output::Cancel { rpc });
+        }
         self.awaiting.clear();
         self.candidates.clear();
         *self.ending.get_mut() = false;

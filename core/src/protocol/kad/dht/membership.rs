@@ -290,9 +290,25 @@ impl<S: RecordStore> Dht<S> {
 
     /// A peer did not answer, or cannot be reached.
     pub(super) fn unreachable(&mut self, at: Moment, peer: &PeerId) {
-        if self.table.failed(peer, at.now).is_some() {
-            self.statistics.evicted = self.statistics.evicted.saturating_add(1);
-            self.table_changed();
+        let Some(entry) = self.table.failed(peer, at.now) else {
+            return;
+        };
+        self.statistics.evicted = self.statistics.evicted.saturating_add(1);
+        self.fallen.retain(|(other, _)| other != peer);
+        if self.fallen.len() >= K_VALUE.get() {
+            self.fallen.pop_front();
+        }
+        self.fallen.push_back((*peer, entry.addresses().to_vec()));
+        self.table_changed();
+    }
+
+    /// Nobody is in the table any more. Perhaps it was this node that was not there: those who left it last get another chance.
+    pub(super) fn take_back_fallen(&mut self, at: Moment) {
+        if !self.table.is_empty() || self.config.kbucket_inserts == BucketInserts::Manual {
+            return;
+        }
+        for (peer, addresses) in core::mem::take(&mut self.fallen) {
+            self.route(at, peer, addresses, false);
         }
     }
 

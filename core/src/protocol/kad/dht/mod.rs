@@ -233,6 +233,8 @@ pub struct Dht<S = MemoryStore> {
     hash: KeyedHash,
     mode: Mode,
     pinned: bool,
+    /// Who was evicted last because it did not answer: where all are gone, it may have been this node that was.
+    fallen: VecDeque<(PeerId, Vec<Multiaddr>)>,
     /// The node is shutting down.
     stopped: bool,
     listen: Vec<Multiaddr>,
@@ -291,6 +293,7 @@ impl<S: RecordStore> Dht<S> {
             hash: KeyedHash::new(seed),
             mode: Mode::Client,
             pinned: false,
+            fallen: VecDeque::new(),
             stopped: false,
             listen: Vec::new(),
             external: Vec::new(),

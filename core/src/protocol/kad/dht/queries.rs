@@ -46,8 +46,9 @@ impl<S: RecordStore> Dht<S> {
             Ok(_) => {}
             Err(RpcFailure::Unsupported) => self.demote(&peer),
             Err(RpcFailure::Busy) => {}
-            // Who refuses what it is given is there.
+            // Who refuses what it is given is there, and who tells more than is wanted.
             Err(RpcFailure::Interrupted) if self.gives(about.purpose) => {}
+            Err(RpcFailure::TooLarge) => {}
             Err(_) => self.unreachable(at, &peer),
         }
         match about.purpose {

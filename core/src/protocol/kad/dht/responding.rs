@@ -139,7 +139,9 @@ impl<S: RecordStore> Dht<S> {
     /// Adds the closest peers of the table to a response; how many.
     fn closer_peers(&self, response: &mut ResponseWriter<'_>, target: &Key) -> usize {
         let mut told: usize = 0;
-        for entry in self.table.closest(target).take(K_VALUE.get()) {
+        let most = K_VALUE.get();
+        response.expect_peers(most.min(self.table.len()));
+        for entry in self.table.closest(target).take(most) {
             let scope = self.config.address_scope;
             let usable = entry.addresses().iter();
             let usable = usable.filter(|address| scope.allows(address));
@@ -205,6 +207,7 @@ impl<S: RecordStore> Dht<S> {
         // Half of it is for providers: peers with many addresses must not crowd them out.
         let mut response = ResponseWriter::new(&mut out, budget / 2, kind, key.as_bytes());
         let mut num_provider_peers: usize = 0;
+        response.expect_peers(providers.len());
         for record in providers.iter().filter(|record| record.provider != *from) {
             let connection = self.connection_type(&record.provider);
             let added = if record.provider == self.local {

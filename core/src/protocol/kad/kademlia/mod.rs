@@ -99,7 +99,8 @@ impl Kademlia<MemoryStore> {
     }
 }
 
-/// A node of the public DHT, with its records in memory.
+/// A node under the name of the public DHT, with its records in memory, that believes any address: for tests and networks of one's
+/// own. For the public DHT itself there is [`Config::public_dht`].
 impl Default for Kademlia<MemoryStore> {
     fn default() -> Self {
         Self::new(Config::default())

@@ -158,6 +158,9 @@ impl<S: RecordStore> Kademlia<S> {
             addresses.extend(cx.addresses(&peer));
             addresses.retain(|address| scope.allows(address));
             options = options.without_address_book();
+            if scope == AddressScope::Public {
+                options = options.names_lead_to_public();
+            }
         }
         match cx.dial(options.addresses(addresses)) {
             Ok(dial) => {

@@ -15,6 +15,8 @@ pub struct ResponseWriter<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     budget: usize,
+    /// Peers that are still to come, this one included.
+    expected: usize,
 }
 
 impl<'a> ResponseWriter<'a> {
@@ -31,12 +33,22 @@ impl<'a> ResponseWriter<'a> {
             _ => key,
         };
         request::with_key(out, kind, key);
-        Self { out, start, budget }
+        Self {
+            out,
+            start,
+            budget,
+            expected: 1,
+        }
     }
 
     /// From now on the response may have so many bytes in all.
     pub const fn set_budget(&mut self, budget: usize) {
         self.budget = budget;
+    }
+
+    /// So many peers follow: each gets its share of what is left, so that the addresses of the first leave room for all.
+    pub const fn expect_peers(&mut self, count: usize) {
+        self.expected = count;
     }
 
     /// How many bytes may still be added.
@@ -92,7 +104,11 @@ impl<'a> ResponseWriter<'a> {
         connection: ConnectionType,
     ) -> bool {
         let room = self.remaining();
+        let share = room.checked_div(self.expected).unwrap_or(room);
+        self.expected = self.expected.saturating_sub(1).max(1);
+        // The id at least, if there is room for that.
+        let share = share.max(peer::least_len(peer)).min(room);
         let mut out = Writer::new(self.out);
-        peer::write(&mut out, number, peer, addresses, connection, room)
+        peer::write(&mut out, number, peer, addresses, connection, share)
     }
 }

@@ -55,9 +55,9 @@ pub trait Validator: fmt::Debug + Send + Sync {
 
     /// The index of the best of these values, all of which are, or once were, valid under the key. There is at least one.
     ///
-    /// It must be a function of its arguments alone, and of values that are equally good it must tell the first: the value
-    /// that is already there is put first, so that no other replaces it without being better. To have nodes agree, make
-    /// as few values as possible equally good.
+    /// It must be a function of its arguments alone, and of values that are equally good it must tell the first. A store asks in
+    /// both orders: it keeps what is better, and of equals the one that came last. To have nodes agree, and to keep peers from
+    /// overwriting each other's records, make as few values as possible equally good.
     fn select(&self, key: &RecordKey, values: &[&[u8]]) -> usize;
 }
 
@@ -202,8 +202,8 @@ impl Validator for PublicKeys {
     }
 }
 
-/// Takes any value under any key, and of several the first: for private networks whose nodes trust each other. Anybody in
-/// them can overwrite what is not yet there, and nobody what is.
+/// Takes any value under any key, and all are equally good: for private networks whose nodes trust each other. Anybody in them
+/// can overwrite what others have put, as in rust-libp2p; nobody what the node that keeps it has put itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AcceptAll;
 
