@@ -88,6 +88,20 @@ fn target_of_copy() -> PathBuf {
 fn copy(from: &Path, to: &Path) {
     if from.is_dir() {
         fs::create_dir_all(to).unwrap();
+        // What an earlier copy has and the sources no longer do: a file that has become a directory is found twice.
+        for entry in fs::read_dir(to).unwrap() {
+            let entry = entry.unwrap();
+            if from.join(entry.file_name()).exists() {
+                continue;
+            }
+            let is_directory = entry.file_type().unwrap().is_dir();
+            let remove = if is_directory {
+                fs::remove_dir_all
+            } else {
+                fs::remove_file
+            };
+            remove(entry.path()).unwrap();
+        }
         for entry in fs::read_dir(from).unwrap() {
             let name = entry.unwrap().file_name();
             if name != "target" && name != "corpus" {
