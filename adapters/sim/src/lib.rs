@@ -562,6 +562,7 @@ mod runtime;
 mod statistics;
 pub mod timeline;
 mod trace;
+pub mod usage;
 mod violation;
 pub mod workload;
 mod world;

@@ -4,10 +4,13 @@ use super::Plan;
 use crate::output::printable;
 use core::{fmt::Write as _, time::Duration};
 use drywire_sim::{
-    Latencies, Statistics, Violation, population::Population, workload::EchoResults,
+    Latencies, Statistics, Violation,
+    population::Population,
+    usage::{resident, thread_cpu},
+    workload::EchoResults,
 };
 use serde_json::{Map, Value};
-use std::{fs, time::Instant};
+use std::time::Instant;
 
 /// What time and memory were used, or how much more than before.
 #[derive(Clone, Debug)]
@@ -49,21 +52,6 @@ impl Cost {
     fn core_seconds(&self) -> f64 {
         self.cpu.unwrap_or(self.wall).as_secs_f64().max(1e-9)
     }
-}
-
-/// The time this thread has had a core: Linux tells.
-fn thread_cpu() -> Option<Duration> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanos: u64 = text.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanos))
-}
-
-/// The memory this process has in use, in bytes: Linux tells.
-fn resident() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    kib.checked_mul(1024)
 }
 
 /// What became of a network.

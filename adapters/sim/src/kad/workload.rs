@@ -4,7 +4,8 @@ use super::{KadWorld, Kind, Operation, Outcome, Role, Traffic, WANTED};
 use crate::{statistics::Latencies, trace::TraceHash, violation::Violation};
 use core::time::Duration;
 use drywire::{
-    protocol::kad::{Quorum, Record, RecordKey},
+    identity::PeerId,
+    protocol::kad::{Quorum, Record, RecordKey, table::RoutingTable},
     time::Instant,
 };
 
@@ -267,30 +268,36 @@ impl Health {
             let Some(dht) = world.dht(number) else {
                 continue;
             };
-            health.tables += 1;
-            for entry in dht.table().iter() {
-                health.entries += 1;
-                let there = world
-                    .number(entry.peer())
-                    .is_some_and(|number| world.is_up(number));
-                health.dead += u64::from(!there);
-            }
             let near = world.closest(dht.table().local(), WANTED + 1);
-            let mut wanted = 0;
-            let mut known = 0;
-            for other in near
-                .into_iter()
-                .filter(|other| *other != number)
-                .take(WANTED)
-            {
-                wanted += 1;
-                let peer = world.peer(other);
-                known += u64::from(peer.is_some_and(|peer| dht.table().contains(&peer)));
-            }
-            health.know_all += u64::from(known == wanted);
-            health.know_few += u64::from(known + 2 < wanted);
+            let near = near.into_iter().filter(|other| *other != number);
+            let near = near.take(WANTED).filter_map(|other| world.peer(other));
+            health.add(dht.table(), near, |peer| {
+                let number = world.number(peer);
+                number.is_some_and(|number| world.is_up(number))
+            });
         }
         health
+    }
+
+    /// Looks into the table of one node: whom it should know, and who is there.
+    pub(super) fn add(
+        &mut self,
+        table: &RoutingTable,
+        near: impl Iterator<Item = PeerId>,
+        is_there: impl Fn(&PeerId) -> bool,
+    ) {
+        self.tables += 1;
+        for entry in table.iter() {
+            self.entries += 1;
+            self.dead += u64::from(!is_there(entry.peer()));
+        }
+        let (mut wanted, mut known) = (0, 0);
+        for peer in near {
+            wanted += 1;
+            known += u64::from(table.contains(&peer));
+        }
+        self.know_all += u64::from(known == wanted);
+        self.know_few += u64::from(known + 2 < wanted);
     }
 
     /// The share of entries that are dead.

@@ -56,11 +56,11 @@
 //! # What is bounded, and what bad input gets
 //!
 //! Numbers are in [`Config`], [`table::TableConfig`] and [`MemoryStoreConfig`]; besides, at most 256 newcomers are checked, 16 peers
-//! probed and 100 queries of the background run at once, and of one response at most 100 providers are believed. Requests of peers count against limits for a
-//! connection and for a peer, and have deadlines. A message that is malformed, too long, of another type than asked, or about
-//! another key is dropped, its stream reset, and counted against the peer's place in the table; so is a value to keep that is not
-//! valid. Of
-//! a response at most 40 closer peers are believed, of a peer at most 8 KiB of addresses. Peers are never dialed because of an
+//! probed and 100 queries of the background run at once, and of one response at most 100 providers are believed. Requests of
+//! peers count against limits for a connection and for a peer, and have deadlines. A message that is malformed, of another
+//! type than asked, or about another key is dropped, its stream reset, and counted against the peer's place in the table; so is
+//! a value to keep that is not valid. One that is too long is dropped. Of a response at most 40 closer peers are believed, of a
+//! peer at most 8 KiB of addresses. Peers are never dialed because of an
 //! inbound message alone: only queries and checks of peers that are connected dial.
 //!
 //! # Differences from rust-libp2p

@@ -32,9 +32,7 @@ impl Attempts {
         self.attempts.values().any(|attempt| {
             attempt.address == target.address
                 && attempt.job.is_none_or(|(other, _)| other != job)
-                && (attempt.expected.is_none()
-                    || target.expected.is_none()
-                    || attempt.expected == target.expected)
+                && may_be_one(attempt.expected, target.expected)
         })
     }
 
@@ -50,11 +48,7 @@ impl Attempts {
                 match jobs {
                     [None, None] => false,
                     [one, another] if one == another => other.expected == attempt.expected,
-                    _ => {
-                        other.expected.is_none()
-                            || attempt.expected.is_none()
-                            || other.expected == attempt.expected
-                    }
+                    _ => may_be_one(other.expected, attempt.expected),
                 }
             });
             if twice {
@@ -78,4 +72,9 @@ impl Attempts {
             )
         })
     }
+}
+
+/// Whether who is expected at two places may be the same peer: nobody in particular may be anybody.
+fn may_be_one(one: Option<PeerId>, other: Option<PeerId>) -> bool {
+    one.is_none() || other.is_none() || one == other
 }

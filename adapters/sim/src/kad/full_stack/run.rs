@@ -8,6 +8,7 @@ use crate::{
     chance::Chance,
     network::Link,
     statistics::Latencies,
+    usage::{resident, thread_cpu},
     world::{Application, Host, HostBuilder, HostContext, World},
 };
 use core::time::Duration;
@@ -26,10 +27,7 @@ use drywire::{
     swarm,
     time::Instant,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    fs,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Nodes that never leave.
 const STAYING: usize = 3;
@@ -370,29 +368,17 @@ impl<'a> Run<'a> {
             up.map(|(number, node)| (node.peer, number)).collect();
         let mut health = Health::default();
         for (number, node) in self.nodes.iter().enumerate() {
-            let Some(kad) = self
-                .world
-                .node(node.host)
-                .map(|node| &node.swarm().protocols().kad)
-            else {
+            let Some(node) = self.world.node(node.host) else {
                 continue;
             };
-            let table = kad.dht().table();
-            health.tables += 1;
-            for entry in table.iter() {
-                health.entries += 1;
-                health.dead += u64::from(!numbers.contains_key(entry.peer()));
-            }
+            let table = node.swarm().protocols().kad.dht().table();
             let near = self
                 .truth
                 .closest(table.local(), WANTED, |other| other as usize != number);
-            let is_known = |other: &&u32| {
-                let other = self.nodes.get(**other as usize);
-                other.is_some_and(|other| table.contains(&other.peer))
-            };
-            let known = near.iter().filter(is_known).count();
-            health.know_all += u64::from(known == near.len());
-            health.know_few += u64::from(known + 2 < near.len());
+            let near = near
+                .into_iter()
+                .filter_map(|other| Some(self.nodes.get(other as usize)?.peer));
+            health.add(table, near, |peer| numbers.contains_key(peer));
         }
         health
     }
@@ -439,19 +425,4 @@ impl Meter {
     fn resident_since(&self, before: &Self) -> Option<u64> {
         Some(self.resident?.saturating_sub(before.resident?))
     }
-}
-
-/// The time this thread has had a core: Linux tells.
-fn thread_cpu() -> Option<Duration> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    let nanos: u64 = text.split_whitespace().next()?.parse().ok()?;
-    Some(Duration::from_nanos(nanos))
-}
-
-/// The memory this process has in use, in bytes: Linux tells.
-fn resident() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    kib.checked_mul(1024)
 }

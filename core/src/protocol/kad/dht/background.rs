@@ -124,9 +124,9 @@ impl<S: RecordStore> Dht<S> {
                 continue;
             }
             let validator = &self.config.validator;
-            let valid = validator.validate(&key, &record.value, at.unix).is_ok();
             // What was valid when it came need not be now: peers would refuse it.
-            let context = self.jobs.context(&key, local).filter(|_| valid);
+            let is_valid = || validator.validate(&key, &record.value, at.unix).is_ok();
+            let context = self.jobs.context(&key, local).filter(|_| is_valid());
             let Some(context) = context else {
                 last = Some(key);
                 continue;

@@ -109,12 +109,10 @@ impl<S: RecordStore> Dht<S> {
             self.update_addresses(at, &peer, &addresses);
             return;
         }
-        let Some(address) = addresses.first().cloned() else {
+        let first = addresses.first().cloned();
+        let Some(address) = first.filter(|_| self.is_credible(&peer, &addresses)) else {
             return self.emit(Event::UnroutablePeer { peer });
         };
-        if !self.is_credible(&peer, &addresses) {
-            return self.emit(Event::UnroutablePeer { peer });
-        }
         match self.config.kbucket_inserts {
             BucketInserts::Manual => self.emit(Event::RoutablePeer { peer, address }),
             BucketInserts::OnConnected => self.route(at, peer, addresses, true),

@@ -45,10 +45,9 @@ impl<S: RecordStore> Dht<S> {
             }
             Ok(_) => {}
             Err(RpcFailure::Unsupported) => self.demote(&peer),
-            Err(RpcFailure::Busy) => {}
-            // Who refuses what it is given is there, and who tells more than is wanted.
+            // That says nothing of the peer, or that it is there; and so does refusing what it is given.
+            Err(RpcFailure::Busy | RpcFailure::TooLarge) => {}
             Err(RpcFailure::Interrupted) if self.gives(about.purpose) => {}
-            Err(RpcFailure::TooLarge) => {}
             Err(_) => self.unreachable(at, &peer),
         }
         match about.purpose {

@@ -173,13 +173,13 @@ pub(super) fn field_len(len: usize) -> usize {
         .saturating_add(len)
 }
 
-/// Appends a peer as a field to a message, in at most `budget` bytes. Where the addresses do not all fit, the first ones
-/// are taken. Returns false, and appends nothing, if not even the id fits.
 /// What a peer without addresses takes.
 pub(super) fn least_len(peer: &PeerId) -> usize {
     field_len(base_len(peer))
 }
 
+/// Appends a peer as a field to a message, in at most `budget` bytes. Where the addresses do not all fit, the first ones
+/// are taken. Returns false, and appends nothing, if not even the id fits.
 pub(super) fn write<A: AsRef<[u8]>>(
     out: &mut Writer<'_>,
     number: u32,
