@@ -261,6 +261,10 @@ impl RedbStore {
 }
 
 impl RecordStore for RedbStore {
+    fn is_durable(&self) -> bool {
+        true
+    }
+
     fn submit(
         &mut self,
         id: StoreRequestId,

@@ -254,6 +254,20 @@ impl AddressBook {
         });
     }
 
+    /// An address did not lead to the peer. What was only heard of it is forgotten, unless nothing else is known.
+    pub(super) fn failed(&mut self, peer: PeerId, address: &Multiaddr) {
+        let address = address.without_peer_id();
+        self.edit_known(&peer, |entry| {
+            if entry.addresses.len() > 1 {
+                entry.addresses.retain(|known| {
+                    known.address != address
+                        || known.source > AddressSource::Discovered
+                        || known.verified.is_some()
+                });
+            }
+        });
+    }
+
     /// What is known, best first: where a connection was made before (the latest first), then by source, then in the
     /// order of arrival.
     pub(super) fn addresses(&self, now: Instant, peer: &PeerId) -> Vec<Multiaddr> {
@@ -457,6 +471,27 @@ mod tests {
 
     fn at(seconds: u64) -> Instant {
         Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn hearsay_that_leads_nowhere_is_forgotten_unless_it_is_all() {
+        let (mut book, who) = (book(10, 10), peer(1));
+        for (number, source) in [
+            (1, AddressSource::Discovered),
+            (2, AddressSource::Identify),
+            (3, AddressSource::Discovered),
+        ] {
+            book.add(at(0), who, &address(number), source, None);
+        }
+        book.verified(at(0), who, &address(3));
+        for number in 1..=3 {
+            book.failed(who, &address(number));
+        }
+        assert_eq!(book.addresses(at(0), &who), [address(3), address(2)]);
+        let other = peer(2);
+        book.add(at(0), other, &address(1), AddressSource::Discovered, None);
+        book.failed(other, &address(1));
+        assert_eq!(book.addresses(at(0), &other), [address(1)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     context::Context,
-    dial::{DialError, DialId},
+    dial::{AddressFailure, DialError, DialId},
 };
 use crate::{
     connection::{ConnectedPoint, ConnectionError, ConnectionId, Slot, StreamEnd, StreamId},
@@ -99,6 +99,8 @@ pub enum Input<'a> {
         connection: ConnectionId,
         /// The peer met.
         peer: PeerId,
+        /// Addresses that were tried before, in vain.
+        failures: &'a [AddressFailure],
     },
     /// A dial of this protocol failed.
     DialFailed {

@@ -5,7 +5,7 @@ use super::{
     address_book::{AddressBook, AddressSource},
     config::Config,
     connections::Connections,
-    dial::{Attempts, Backoff, DialError, DialId, Jobs},
+    dial::{AddressFailure, Attempts, Backoff, DialError, DialId, Jobs},
     event_queue::EventQueue,
     hash::{KeyedHash, KeyedMap},
     listeners::Listeners,
@@ -47,6 +47,7 @@ pub(super) enum Targeted {
         dial: DialId,
         connection: ConnectionId,
         peer: PeerId,
+        failures: Vec<AddressFailure>,
     },
     DialFailed {
         dial: DialId,
@@ -133,10 +134,12 @@ impl Targeted {
                 dial,
                 connection,
                 peer,
+                failures,
             } => Input::Dialed {
                 dial: *dial,
                 connection: *connection,
                 peer: *peer,
+                failures: failures.as_slice(),
             },
             Self::DialFailed { dial, peer, error } => Input::DialFailed {
                 dial: *dial,

@@ -2,7 +2,11 @@
 
 use super::dial::{AttemptId, DialId};
 use crate::{swarm::ResolveId, time::Instant};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut},
+    vec::Vec,
+};
+use core::cmp::Reverse;
 
 /// What a deadline is for. Deadlines of the same instant fire in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,28 +45,44 @@ pub(super) enum Timer {
 /// assert_eq!(timers.pop_due(start + Duration::from_secs(2)), Some("soon"));
 /// assert_eq!(timers.pop_due(start + Duration::from_secs(2)), None);
 /// ```
+///
+/// Most deadlines are put off again and again and never come. Putting one off changes one number: it stays where it is queued
+/// until it is the first there.
 #[derive(Clone, Debug)]
 pub struct Timers<K> {
-    by_time: BTreeSet<(Instant, K)>,
-    by_key: BTreeMap<K, Instant>,
+    by_key: BTreeMap<K, Deadline>,
+    /// Each key at the time it is queued at, and what is left of those that were cleared, or queued again at an earlier time.
+    /// The first is always a key at its deadline.
+    queue: BinaryHeap<Reverse<(Instant, K)>>,
 }
 
-impl<K> Timers<K> {
+/// When a key is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Deadline {
+    at: Instant,
+    /// Where it is in the queue: no later.
+    queued: Instant,
+}
+
+impl<K: Ord> Timers<K> {
     /// No deadlines.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            by_time: BTreeSet::new(),
             by_key: BTreeMap::new(),
+            queue: BinaryHeap::new(),
         }
     }
 }
 
-impl<K> Default for Timers<K> {
+impl<K: Ord> Default for Timers<K> {
     fn default() -> Self {
         Self::new()
     }
 }
+
+/// So many more may be queued than there are, beyond twice as many.
+const LEFT_OVER: usize = 16;
 
 impl<K: Copy + Ord> Timers<K> {
     /// Sets the deadline of `key`, in place of the one it had. One at [`Instant::FAR_FUTURE`] never comes: it is none, even
@@ -71,19 +91,70 @@ impl<K: Copy + Ord> Timers<K> {
         if at == Instant::FAR_FUTURE {
             return self.clear(key);
         }
-        if let Some(old) = self.by_key.insert(key, at) {
-            if old == at {
-                return;
-            }
-            self.by_time.remove(&(old, key));
+        let new = Deadline { at, queued: at };
+        let Some(deadline) = self.by_key.get_mut(&key) else {
+            self.by_key.insert(key, new);
+            self.queue.push(Reverse((at, key)));
+            return self.limit();
+        };
+        if deadline.queued <= at {
+            deadline.at = at;
+            self.changed(key);
+        } else {
+            *deadline = new;
+            self.queue.push(Reverse((at, key)));
+            self.limit();
         }
-        self.by_time.insert((at, key));
     }
 
     /// Takes the deadline of `key` away.
     pub fn clear(&mut self, key: K) {
-        if let Some(old) = self.by_key.remove(&key) {
-            self.by_time.remove(&(old, key));
+        if self.by_key.remove(&key).is_some() {
+            self.changed(key);
+            self.limit();
+        }
+    }
+
+    /// A key is due later than it was, or not at all: sees to it that what is first in the queue is due first.
+    fn changed(&mut self, key: K) {
+        if self
+            .queue
+            .peek()
+            .is_none_or(|Reverse((_, first))| *first != key)
+        {
+            return;
+        }
+        while let Some(mut first) = self.queue.peek_mut() {
+            let Reverse((queued, key)) = *first;
+            match self.by_key.get_mut(&key) {
+                Some(deadline) if deadline.queued == queued => {
+                    if deadline.at == queued {
+                        break;
+                    }
+                    deadline.queued = deadline.at;
+                    *first = Reverse((deadline.at, key));
+                }
+                _ => {
+                    PeekMut::pop(first);
+                }
+            }
+        }
+    }
+
+    /// Sees to it that not too much is left over in the queue.
+    fn limit(&mut self) {
+        if self.queue.len()
+            > self
+                .by_key
+                .len()
+                .saturating_mul(2)
+                .saturating_add(LEFT_OVER)
+        {
+            let anew = self.by_key.iter_mut().map(|(key, deadline)| {
+                deadline.queued = deadline.at;
+                Reverse((deadline.at, *key))
+            });
+            self.queue = anew.collect::<Vec<_>>().into();
         }
     }
 
@@ -98,36 +169,35 @@ impl<K: Copy + Ord> Timers<K> {
     /// The deadline of `key`.
     #[must_use]
     pub fn get(&self, key: K) -> Option<Instant> {
-        self.by_key.get(&key).copied()
+        self.by_key.get(&key).map(|deadline| deadline.at)
     }
 
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        self.by_time.first().map(|(at, _)| *at)
+        self.queue.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Takes out one key whose deadline has come: the earliest, and of several the lowest key.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
-        let (at, key) = *self.by_time.first()?;
+        let Reverse((at, key)) = *self.queue.peek()?;
         if at > now {
             return None;
         }
-        self.by_time.pop_first();
-        self.by_key.remove(&key);
+        self.clear(key);
         Some(key)
     }
 
     /// How many deadlines there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_time.len()
+        self.by_key.len()
     }
 
     /// Whether there is no deadline.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_time.is_empty()
+        self.by_key.is_empty()
     }
 }
 
@@ -152,7 +222,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_sorted_list(operations in prop::collection::vec((0u64..8, 0u64..50, 0u8..3), 0..100)) {
+        fn behaves_like_a_sorted_list(operations in prop::collection::vec((0u64..8, 0u64..50, 0u8..3), 0..200)) {
             let mut timers = Timers::default();
             let mut model: Vec<(Instant, Timer)> = Vec::new();
             for (key, at, what) in operations {
@@ -180,6 +250,11 @@ mod tests {
                 model.sort();
                 prop_assert_eq!(timers.next(), model.first().map(|(at, _)| *at));
                 prop_assert_eq!(timers.len(), model.len());
+                prop_assert!(timers.queue.len() <= 2 * timers.len() + LEFT_OVER);
+                for key in 0..8 {
+                    let at = model.iter().find(|(_, timer)| *timer == Timer::Job(key));
+                    prop_assert_eq!(timers.get(Timer::Job(key)), at.map(|(at, _)| *at));
+                }
             }
         }
     }

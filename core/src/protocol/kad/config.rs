@@ -2,10 +2,11 @@
 
 use super::{
     iterators::Termination,
+    scope::AddressScope,
     table::DiversityLimits,
     validator::{self, AcceptAll, Validator},
 };
-use crate::{multiaddr::Multiaddr, multistream::ProtocolName};
+use crate::multistream::ProtocolName;
 use alloc::{sync::Arc, vec, vec::Vec};
 use core::{num::NonZeroUsize, time::Duration};
 
@@ -63,19 +64,6 @@ pub enum Caching {
     },
 }
 
-/// Which addresses are told, believed and dialed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum AddressScope {
-    /// All that are no multicast and not unspecified.
-    #[default]
-    Any,
-    /// Those of the public internet, and names of hosts: no loopback, private, link-local or relayed ones.
-    Public,
-    /// Those of private networks and this machine.
-    Private,
-}
-
 /// Settings of a [`Kademlia`](super::Kademlia).
 ///
 /// | here | rust-libp2p | go-libp2p | specification |
@@ -88,6 +76,7 @@ pub enum AddressScope {
 /// | `replication_interval` 1 h, off for the public DHT | 1 h | none | none |
 /// | `publication_interval` 22 h | 22 h (its documentation: 24 h) | by the application | 22 h |
 /// | `provider_record_ttl` 48 h | 48 h | 48 h | 48 h |
+/// | `provider_address_ttl` 24 h | 48 h | 24 h | 24 h |
 /// | `provider_publication_interval` 22 h | 12 h | 22 h | 22 h |
 /// | `periodic_bootstrap_interval` 10 min | 5 min | 10 min | 10 min |
 /// | `max_request_len` 68 KiB, `max_response_len` 1 MiB | 16 KiB both | 4 MiB both | |
@@ -129,6 +118,10 @@ pub struct Config {
     pub record_filtering: StoreInserts,
     /// How long a provider record of a peer is valid. `None` is for ever.
     pub provider_record_ttl: Option<Duration>,
+    /// For how long after a provider has announced itself it is told with its addresses; after that with those the routing
+    /// table has of it, if it is there. `None`, or without a [`provider_record_ttl`](Self::provider_record_ttl), is as long as
+    /// the announcement is valid.
+    pub provider_address_ttl: Option<Duration>,
     /// How often own provider records are published again. `None` is never.
     pub provider_publication_interval: Option<Duration>,
     /// How often the store is told to throw away what has expired. `None` is never.
@@ -218,6 +211,7 @@ impl Config {
             publication_interval: Some(Duration::from_secs(22 * HOUR)),
             record_filtering: StoreInserts::Unfiltered,
             provider_record_ttl: Some(Duration::from_secs(48 * HOUR)),
+            provider_address_ttl: Some(Duration::from_secs(24 * HOUR)),
             provider_publication_interval: Some(Duration::from_secs(22 * HOUR)),
             sweep_interval: Some(Duration::from_secs(HOUR)),
             caching: Caching::Enabled { max_peers: 1 },
@@ -288,22 +282,5 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self::new(PROTOCOL_NAME)
-    }
-}
-
-impl AddressScope {
-    /// Whether an address is within it.
-    #[must_use]
-    pub fn allows(self, address: &Multiaddr) -> bool {
-        let survey = address.survey();
-        let unusable = |ip: core::net::IpAddr| ip.is_multicast() || ip.is_unspecified();
-        if survey.ip.is_some_and(unusable) || survey.is_port_zero {
-            return false;
-        }
-        match self {
-            Self::Any => true,
-            Self::Public => !survey.is_relayed && survey.is_global,
-            Self::Private => !survey.is_relayed && (address.is_private() || address.is_loopback()),
-        }
     }
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     connection::Slot,
+    identity::PeerId,
     swarm::{Context, EventPermit, Input, Protocol},
     time::{Instant, earliest},
 };
@@ -238,6 +239,21 @@ impl<S: RecordStore> Dual<S> {
         })
     }
 
+    /// Looks for a peer in both, until it is found.
+    ///
+    /// # Errors
+    /// If neither begins; see [`QueryRefused`].
+    pub fn find_peer(
+        &mut self,
+        peer: PeerId,
+        options: QueryOptions,
+        cx: &mut Cx<'_>,
+    ) -> Result<DualQueryId, QueryRefused> {
+        self.begin(&[Side::Wan, Side::Lan], cx, |kad, cx| {
+            kad.find_peer_with(peer, options, cx)
+        })
+    }
+
     /// Looks for a record in both.
     ///
     /// # Errors
@@ -282,6 +298,30 @@ impl<S: RecordStore> Dual<S> {
         self.begin(&[side], cx, |kad, cx| {
             kad.put_record(record.clone(), quorum, cx)
         })
+    }
+
+    /// Stores a record at these peers alone, on one side: see [`Kademlia::put_record_to`].
+    ///
+    /// # Errors
+    /// See [`QueryRefused`].
+    pub fn put_record_to(
+        &mut self,
+        side: Side,
+        record: &Record,
+        peers: &[PeerId],
+        quorum: Quorum,
+        cx: &mut Cx<'_>,
+    ) -> Result<DualQueryId, QueryRefused> {
+        self.begin(&[side], cx, |kad, cx| {
+            kad.put_record_to(record.clone(), peers.iter().copied(), quorum, cx)
+        })
+    }
+
+    /// Forgets a record that this node has put, on both sides. Peers keep it until it expires.
+    pub fn remove_record(&mut self, key: &RecordKey, cx: &mut Cx<'_>) {
+        for side in [Side::Wan, Side::Lan] {
+            self.with_side(side, cx, |kad, cx| kad.remove_record(key.clone(), cx));
+        }
     }
 
     /// Announces a provider where [`writes_to`](Self::writes_to) says.

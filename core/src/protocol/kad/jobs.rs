@@ -8,6 +8,9 @@ use core::time::Duration;
 /// Keys that came from peers since the last run, and need not be given to others in the next one: whoever sent them has.
 const MAX_SKIPPED: usize = 1024;
 
+/// When what a durable store has from an earlier life is published.
+const FIRST: Duration = Duration::from_secs(60);
+
 /// A run through the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Run {
@@ -22,7 +25,8 @@ enum Run {
 }
 
 /// The two jobs, reference tests `new_job_not_running`, `run_put_record_job`, `run_add_provider_job`. The first run is one
-/// interval after the beginning, the next one an interval after the last record of the one before had its turn.
+/// interval after the beginning, or a minute where the store may have something from before; the next one an interval after the
+/// last record of the one before had its turn.
 #[derive(Clone, Debug)]
 pub(super) struct Jobs {
     replication: Option<Duration>,
@@ -35,22 +39,38 @@ pub(super) struct Jobs {
     providers: Run,
     /// The run is one in which own records are published.
     publishes: bool,
+    /// The run is the first of a store that had records from the beginning: only own ones are published.
+    revives: bool,
     skipped: BTreeSet<RecordKey>,
 }
 
 impl Jobs {
-    pub(super) fn new(config: &Config, now: Instant) -> Self {
+    pub(super) fn new(config: &Config, is_durable: bool, now: Instant) -> Self {
         let after = |interval: Option<Duration>| Some(now.saturating_add(interval?));
         let replication = config.replication_interval;
         let publication = config.publication_interval;
         let announcement = config.provider_publication_interval;
+        // What a life before this one has stored.
+        let first = |interval: Option<Duration>| {
+            let first = interval
+                .filter(|_| is_durable)
+                .map(|interval| interval.min(FIRST));
+            after(first.or(interval))
+        };
+        let revives = is_durable && publication.is_some();
+        let next_records = if revives {
+            first(publication)
+        } else {
+            after(replication.or(publication))
+        };
         Self {
             replication,
             publication,
             announcement,
-            next_records: after(replication.or(publication)),
-            next_publication: after(publication),
-            next_providers: after(announcement),
+            next_records,
+            next_publication: first(publication),
+            next_providers: first(announcement),
+            revives,
             records: Run::Idle,
             providers: Run::Idle,
             publishes: false,
@@ -77,7 +97,8 @@ impl Jobs {
 
     /// It is time for a run, or to go on with one.
     pub(super) fn begin_records(&mut self, now: Instant) {
-        if resume(&mut self.records) {
+        resume(&mut self.records);
+        if self.records != Run::Idle {
             return;
         }
         self.publishes = self.next_publication.is_some_and(|next| next <= now);
@@ -86,7 +107,8 @@ impl Jobs {
 
     /// The same of provider records.
     pub(super) fn begin_providers(&mut self) {
-        if !resume(&mut self.providers) {
+        resume(&mut self.providers);
+        if self.providers == Run::Idle {
             self.providers = Run::Ready(None);
         }
     }
@@ -101,9 +123,17 @@ impl Jobs {
         pause(&mut self.providers);
     }
 
-    /// Whether a part may be asked for.
+    /// Whether a part of the records may be asked for, and of the provider records.
+    pub(super) const fn are_ready(&self) -> (bool, bool) {
+        (
+            matches!(self.records, Run::Ready(_)),
+            matches!(self.providers, Run::Ready(_)),
+        )
+    }
+
+    /// Whether a part of either may be asked for.
     pub(super) const fn is_ready(&self) -> bool {
-        matches!(self.records, Run::Ready(_)) || matches!(self.providers, Run::Ready(_))
+        matches!(self.are_ready(), (true, _) | (_, true))
     }
 
     /// The part of the records to ask the store for, if there is room for any.
@@ -121,7 +151,7 @@ impl Jobs {
         if local {
             return self.publishes.then_some(PutRecordContext::Republish);
         }
-        let wanted = self.replication.is_some() && !self.skipped.contains(key);
+        let wanted = self.replication.is_some() && !self.revives && !self.skipped.contains(key);
         wanted.then_some(PutRecordContext::Replicate)
     }
 
@@ -132,6 +162,7 @@ impl Jobs {
             return;
         }
         self.records = Run::Idle;
+        self.revives = false;
         self.skipped.clear();
         let interval = self.replication.or(self.publication);
         self.next_records = interval.map(|interval| now.saturating_add(interval));
@@ -178,13 +209,11 @@ fn pause(run: &mut Run) {
     }
 }
 
-/// Whether there is a run to go on with.
-fn resume(run: &mut Run) -> bool {
-    let Run::Paused(after) = run else {
-        return false;
-    };
-    *run = Run::Ready(after.take());
-    true
+/// Goes on with a run that was paused.
+fn resume(run: &mut Run) {
+    if let Run::Paused(after) = run {
+        *run = Run::Ready(after.take());
+    }
 }
 
 fn page(run: &mut Run, room: usize) -> Option<Option<RecordKey>> {

@@ -156,6 +156,7 @@ pub mod message;
 mod query;
 mod record;
 pub mod rfc3339;
+mod scope;
 pub mod store;
 pub mod table;
 #[cfg(test)]
@@ -163,8 +164,8 @@ mod tests;
 pub mod validator;
 
 pub use config::{
-    ALPHA_VALUE, AddressScope, BucketInserts, Caching, Config, K_VALUE, LAN_PROTOCOL_NAME,
-    PROTOCOL_NAME, StoreInserts,
+    ALPHA_VALUE, BucketInserts, Caching, Config, K_VALUE, LAN_PROTOCOL_NAME, PROTOCOL_NAME,
+    StoreInserts,
 };
 pub use dht::{Dht, QueryRefused, RoutingUpdate};
 pub use dual::{Dual, DualEvent, DualQueryId, DualResults, Side};
@@ -182,6 +183,7 @@ pub use query::{
     QueryInfo, QueryMut, QueryOptions, QueryRef, QueryStats,
 };
 pub use record::{PeerInfo, ProviderRecord, Quorum, Record};
+pub use scope::AddressScope;
 pub use store::{MemoryStore, MemoryStoreConfig, RecordStore, StoreError};
 pub use validator::{InvalidRecord, Validator};
 

@@ -259,6 +259,7 @@ impl Protocol for Streams {
                 dial,
                 connection,
                 peer,
+                ..
             } => {
                 self.finish(dial, cx, |request| Event::Ready {
                     request,

@@ -247,7 +247,7 @@ impl State {
         let dial = DialId(self.jobs.dials_created);
         self.jobs.dials_created = self.jobs.dials_created.saturating_add(1);
         if let Some((peer, connection)) = existing {
-            self.tell_dialed(dial, caller, connection, peer);
+            self.tell_dialed(dial, caller, (connection, peer), &[]);
             return Ok(dial);
         }
         let number = found.unwrap_or_else(|| self.new_job(&options));
@@ -498,6 +498,9 @@ impl State {
         if let Some(peer) = known.expected {
             if matches!(error, AttemptError::WrongPeer { .. }) {
                 self.book.remove(peer, &known.address);
+            }
+            if error.blames_address() {
+                self.book.failed(peer, &known.address);
             }
             if is_fault_of_address(&error) {
                 self.backoff

@@ -196,6 +196,20 @@ pub enum AttemptError {
     TooManyConnections,
 }
 
+impl AttemptError {
+    /// Whether it speaks against the address, not against this node's means.
+    pub(crate) const fn blames_address(&self) -> bool {
+        match self {
+            Self::Transport(error) => matches!(
+                error,
+                TransportError::Refused | TransportError::Unreachable | TransportError::TimedOut
+            ),
+            Self::WrongPeer { .. } | Self::TimedOut | Self::OtherPeer | Self::OwnAddress => true,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

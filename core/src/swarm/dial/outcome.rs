@@ -1,7 +1,7 @@
 //! How dials end: who is told what, and what stops with the last caller.
 
 use super::{
-    AttemptId, DialCondition, DialError, DialId,
+    AddressFailure, AttemptId, DialCondition, DialError, DialId,
     job::{Caller, Job},
 };
 use crate::{
@@ -78,10 +78,11 @@ impl State {
             }
             !satisfied
         });
+        let failures = job.failures.clone();
         for dial in answered {
             self.timers.clear(Timer::Caller(dial));
             if let Some(waiting) = self.jobs.callers.remove(&dial) {
-                self.tell_dialed(dial, waiting.caller, connection, peer);
+                self.tell_dialed(dial, waiting.caller, (connection, peer), &failures);
             }
         }
     }
@@ -220,8 +221,8 @@ impl State {
         &mut self,
         dial: DialId,
         caller: Caller,
-        connection: ConnectionId,
-        peer: PeerId,
+        (connection, peer): (ConnectionId, PeerId),
+        failures: &[AddressFailure],
     ) {
         match caller {
             Caller::Host => self.events.push_reserved(Notice::Dialed {
@@ -235,6 +236,7 @@ impl State {
                     dial,
                     connection,
                     peer,
+                    failures: failures.to_vec(),
                 },
             ),
         }

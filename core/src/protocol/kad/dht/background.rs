@@ -13,7 +13,7 @@ use core::time::Duration;
 const JOBS_MAX_QUERIES: usize = 100;
 /// Records that are asked of the store at a time.
 const PAGE: usize = 10;
-/// After which time a store that could not reply is asked again.
+/// After which time a store that could not reply is asked again, and a node that was alone looks whether it still is.
 const RETRY: Duration = Duration::from_secs(30);
 
 impl<S: RecordStore> Dht<S> {
@@ -72,28 +72,46 @@ impl<S: RecordStore> Dht<S> {
 
     /// It is time to publish records.
     pub(super) fn records_due(&mut self, at: Moment) {
+        if self.is_alone(at, Deadline::Records) {
+            return;
+        }
         self.jobs.begin_records(at.now);
         self.next_records(at);
     }
 
     /// It is time to publish provider records.
     pub(super) fn providers_due(&mut self, at: Moment) {
+        if self.is_alone(at, Deadline::Providers) {
+            return;
+        }
         self.jobs.begin_providers();
         self.next_providers(at);
     }
 
     /// A query is over, or the store has replied: there may be room for others of the background.
     pub(super) fn go_on_publishing(&mut self, at: Moment) {
-        if self.jobs.is_ready() {
+        let (records, providers) = self.jobs.are_ready();
+        if records {
             self.next_records(at);
+        }
+        if providers {
             self.next_providers(at);
         }
+    }
+
+    /// Whether there is nobody to give anything to. Then it is looked again after a while.
+    fn is_alone(&mut self, at: Moment, run: Deadline) -> bool {
+        let alone = self.table.is_empty();
+        if alone {
+            self.timers.set(run, at.now.saturating_add(RETRY));
+        }
+        alone
     }
 
     /// Part after part, as long as the store replies at once and there is room: not each from within the one before, for a
     /// store may have thousands of them.
     fn next_records(&mut self, at: Moment) {
-        loop {
+        while !self.is_alone(at, Deadline::Records) {
             let limit = self.room_for_jobs().min(PAGE);
             let Some(after) = self.jobs.records_page(limit) else {
                 return;
@@ -104,7 +122,7 @@ impl<S: RecordStore> Dht<S> {
     }
 
     fn next_providers(&mut self, at: Moment) {
-        loop {
+        while !self.is_alone(at, Deadline::Providers) {
             let limit = self.room_for_jobs().min(PAGE);
             let Some(after) = self.jobs.providers_page(limit) else {
                 return;

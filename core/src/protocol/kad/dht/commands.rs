@@ -1,6 +1,10 @@
 //! What the application wants.
 
-use super::{Deadline, Dht, Moment, Purpose, storing::Awaiting};
+use super::{
+    Deadline, Dht, Moment, Purpose,
+    removals::{Own, Removals},
+    storing::Awaiting,
+};
 use crate::{
     identity::PeerId,
     protocol::kad::{
@@ -178,6 +182,7 @@ impl<S: RecordStore> Dht<S> {
             validator: self.config.validator.clone(),
         };
         self.room_for_query()?;
+        self.keep_own(&Own::Record(record.key.clone()));
         let stored = self.store_first(at, put)?;
         let context = PutRecordContext::Publish;
         let id = self.insert_put(at, record, quorum, context, options)?;
@@ -207,7 +212,7 @@ impl<S: RecordStore> Dht<S> {
 
     /// See [`Kademlia::remove_record`](super::super::Kademlia::remove_record).
     pub fn remove_record(&mut self, at: Moment, key: RecordKey) {
-        self.ask_store(at, StoreRequest::Remove { key }, Awaiting::Nothing);
+        self.remove_own(at, Own::Record(key));
     }
 
     /// See [`Kademlia::start_providing`](super::super::Kademlia::start_providing).
@@ -225,6 +230,7 @@ impl<S: RecordStore> Dht<S> {
             origin: Origin::Local,
         };
         self.room_for_query()?;
+        self.keep_own(&Own::Provider(key.clone()));
         let stored = self.store_first(at, add)?;
         let id = self.insert_announcement(at, key, AddProviderContext::Publish)?;
         self.begin_once_stored(at, id, stored);
@@ -233,9 +239,7 @@ impl<S: RecordStore> Dht<S> {
 
     /// See [`Kademlia::stop_providing`](super::super::Kademlia::stop_providing).
     pub fn stop_providing(&mut self, at: Moment, key: RecordKey) {
-        let provider = self.local;
-        let remove = StoreRequest::RemoveProvider { key, provider };
-        self.ask_store(at, remove, Awaiting::Nothing);
+        self.remove_own(at, Own::Provider(key));
     }
 
     /// See [`Kademlia::bootstrap`](super::super::Kademlia::bootstrap).
@@ -292,6 +296,7 @@ impl<S: RecordStore> Dht<S> {
             self.outputs.push_back(super::Output::Cancel { rpc });
         }
         self.awaiting.clear();
+        self.removals = Removals::default();
         self.candidates.clear();
         *self.ending.get_mut() = false;
     }

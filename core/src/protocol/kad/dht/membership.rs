@@ -7,7 +7,7 @@ use crate::{
     protocol::kad::{
         config::{BucketInserts, K_VALUE},
         event::Event,
-        message::{Message, MessageType, request},
+        message::{Message, request},
         query::Query,
         store::RecordStore,
         table::{DiversityLimits, Group, Insert, Removed, Room, Status},
@@ -174,10 +174,8 @@ impl<S: RecordStore> Dht<S> {
             return;
         };
         let sparse = self.table.len() < K_VALUE.get();
-        let passed = answer.is_some_and(|message| {
-            message.kind == MessageType::FindNode
-                && (sparse || message.closer_peers().next().is_some())
-        });
+        let passed =
+            answer.is_some_and(|message| sparse || message.closer_peers().next().is_some());
         if passed {
             self.route(at, *peer, candidate.addresses, true);
             self.table.succeeded(peer, at.now);
@@ -379,15 +377,21 @@ impl<S: RecordStore> Dht<S> {
         }
         let status = self.status(&peer);
         let address = address.without_peer_id();
+        if self.table.contains(&peer) {
+            if self.table.add_address(&peer, &address) {
+                self.routed(at, peer, false, None);
+            }
+            let entry = self.table.get(&peer);
+            let is_there = entry.is_some_and(|entry| entry.addresses().contains(&address));
+            return if is_there {
+                RoutingUpdate::Success
+            } else {
+                RoutingUpdate::Failed
+            };
+        }
         let update = match self.table.insert(at.now, peer, [&address], status) {
             Insert::Added => {
                 self.routed(at, peer, true, None);
-                RoutingUpdate::Success
-            }
-            Insert::Updated { new_address } => {
-                if new_address {
-                    self.routed(at, peer, false, None);
-                }
                 RoutingUpdate::Success
             }
             Insert::Pending { probe } => {
@@ -412,6 +416,11 @@ impl<S: RecordStore> Dht<S> {
         let entry = self.table.remove(peer);
         self.table_changed();
         entry
+    }
+
+    /// An address did not lead to a peer: it leaves the routing table, unless it is the last one.
+    pub fn handle_address_failed(&mut self, peer: &PeerId, address: &Multiaddr) {
+        self.table.address_failed(peer, address);
     }
 
     /// A peer's address has changed on a connection that goes on.

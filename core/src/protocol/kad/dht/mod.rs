@@ -14,6 +14,7 @@
 //! | `optimistic.rs` | announcing providers before a lookup is done |
 //! | `responding.rs` | requests of peers |
 //! | `storing.rs` | what was asked of the store |
+//! | `removals.rs` | what the store is to forget |
 //! | `background.rs` | bootstraps, republication, liveness, sweeping |
 
 mod background;
@@ -22,6 +23,7 @@ mod membership;
 mod optimistic;
 mod queries;
 mod records;
+mod removals;
 mod responding;
 mod results;
 mod storing;
@@ -62,6 +64,7 @@ use core::{
     task::Waker,
 };
 use membership::{Candidate, Member};
+use removals::Removals;
 use storing::Awaiting;
 
 /// Both times of one moment: the one that deadlines go by, and the one that records are valid by.
@@ -184,6 +187,8 @@ enum Deadline {
     Records,
     /// Provider records are due.
     Providers,
+    /// The store may be able to forget again.
+    Removals,
 }
 
 /// Why a peer is asked.
@@ -242,6 +247,7 @@ pub struct Dht<S = MemoryStore> {
     queries_begun: u64,
     rpcs_begun: u64,
     asked_store: u64,
+    removals: Removals,
     waker: Option<Waker>,
     statistics: Statistics,
     /// Kept for their capacity.
@@ -264,6 +270,7 @@ impl<S: RecordStore> Dht<S> {
                 max_addresses: config.max_addresses,
                 max_failures: config.max_failures,
                 diversity: config.diversity,
+                address_scope: config.address_scope,
                 ..TableConfig::default()
             },
         );
@@ -275,7 +282,7 @@ impl<S: RecordStore> Dht<S> {
         let mut dht = Self {
             local,
             position,
-            jobs: Jobs::new(&config, at.now),
+            jobs: Jobs::new(&config, store.is_durable(), at.now),
             config,
             table,
             store,
@@ -300,6 +307,7 @@ impl<S: RecordStore> Dht<S> {
             queries_begun: 0,
             rpcs_begun: 0,
             asked_store: 0,
+            removals: Removals::default(),
             waker: None,
             statistics: Statistics::default(),
             peers: Vec::new(),
@@ -321,7 +329,7 @@ impl<S: RecordStore> Dht<S> {
         self.rng = seed.rng();
         self.hash = KeyedHash::new(seed);
         self.timers = Timers::new();
-        self.jobs = Jobs::new(&self.config, at.now);
+        self.jobs = Jobs::new(&self.config, self.store.is_durable(), at.now);
         self.bootstraps = BootstrapTimers::new(
             self.config.periodic_bootstrap_interval,
             self.config.automatic_bootstrap_throttle,
@@ -507,6 +515,7 @@ impl<S: RecordStore> Dht<S> {
                 Deadline::Sweep => self.sweep(at),
                 Deadline::Records => self.records_due(at),
                 Deadline::Providers => self.providers_due(at),
+                Deadline::Removals => self.removals_due(at),
             }
         }
         if self.bootstraps.is_due(at.now) {

@@ -37,6 +37,7 @@ impl<S: RecordStore> Dht<S> {
             Ok(bytes) => Message::decode(bytes).ok().map(|message| (bytes, message)),
             Err(_) => None,
         };
+        let answered = answered.filter(|(_, message)| is_expected(about.purpose, message.kind));
         match &response {
             Ok(_) if answered.is_none() => {
                 let count = &mut self.statistics.malformed_responses;
@@ -427,6 +428,15 @@ impl Query {
                 ..
             }
         )
+    }
+}
+
+/// Whether a response may be of this type. What those of queries must be depends on more.
+const fn is_expected(purpose: Purpose, kind: MessageType) -> bool {
+    match purpose {
+        Purpose::Query(_) | Purpose::Announce(_) => true,
+        Purpose::Check | Purpose::Probe => matches!(kind, MessageType::FindNode),
+        Purpose::Correction => matches!(kind, MessageType::PutValue),
     }
 }
 

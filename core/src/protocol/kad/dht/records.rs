@@ -142,8 +142,13 @@ impl<S: RecordStore> Dht<S> {
         if peers.is_empty() {
             return;
         }
+        let mut best = best.clone();
+        let ttl = self.config.record_ttl;
+        best.expires = best
+            .expires
+            .or_else(|| ttl.map(|ttl| at.unix.saturating_add(ttl)));
         let mut message = Vec::new();
-        request::put_value(&mut message, best, at.unix, best.publisher.as_ref());
+        request::put_value(&mut message, &best, at.unix, best.publisher.as_ref());
         let message = Bytes::from(message);
         for peer in peers {
             self.request(at, peer, message.clone(), true, Purpose::Correction);
@@ -203,7 +208,7 @@ impl<S: RecordStore> Dht<S> {
                 let addresses = if own {
                     self.own_addresses().cloned().collect()
                 } else {
-                    record.addresses
+                    self.addresses_of_provider(at, &record).to_vec()
                 };
                 PeerInfo {
                     peer: record.provider,

@@ -142,20 +142,34 @@ impl<S: RecordStore> Dht<S> {
         let most = K_VALUE.get();
         response.expect_peers(most.min(self.table.len()));
         for entry in self.table.closest(target).take(most) {
-            let scope = self.config.address_scope;
-            let usable = entry.addresses().iter();
-            let usable = usable.filter(|address| scope.allows(address));
             let connection = match entry.status() {
                 Status::Connected => ConnectionType::Connected,
                 Status::Disconnected => ConnectionType::NotConnected,
             };
-            let addresses = usable.map(Multiaddr::as_bytes);
+            let addresses = entry.addresses().iter().map(Multiaddr::as_bytes);
             if !response.closer_peer(entry.peer(), addresses, connection) {
                 break;
             }
             told = told.saturating_add(1);
         }
         told
+    }
+
+    /// Where a provider may be reached: as it said, if that is not too long ago.
+    pub(super) fn addresses_of_provider<'a>(
+        &'a self,
+        at: Moment,
+        record: &'a ProviderRecord,
+    ) -> &'a [Multiaddr] {
+        let config = &self.config;
+        let limits = (config.provider_record_ttl, config.provider_address_ttl);
+        if let ((Some(ttl), Some(fresh)), Some(expires)) = (limits, record.expires)
+            && at.unix.saturating_add(ttl.saturating_sub(fresh)) >= expires
+        {
+            let entry = self.table.get(&record.provider);
+            return entry.map_or(&[], |entry| entry.addresses());
+        }
+        &record.addresses
     }
 
     fn connection_type(&self, peer: &PeerId) -> ConnectionType {
@@ -196,8 +210,8 @@ impl<S: RecordStore> Dht<S> {
     /// A peer wants providers, and these are the ones the store has.
     pub(super) fn answer_providers(
         &mut self,
-        to: InboundId,
-        from: &PeerId,
+        at: Moment,
+        (to, from): (InboundId, &PeerId),
         key: &RecordKey,
         providers: &[ProviderRecord],
     ) {
@@ -215,7 +229,7 @@ impl<S: RecordStore> Dht<S> {
                 response.provider_peer(&self.local, own, ConnectionType::Connected)
             } else {
                 let scope = self.config.address_scope;
-                let addresses = record.addresses.iter();
+                let addresses = self.addresses_of_provider(at, record).iter();
                 let addresses = addresses.filter(|address| scope.allows(address));
                 let addresses = addresses.map(Multiaddr::as_bytes);
                 response.provider_peer(&record.provider, addresses, connection)

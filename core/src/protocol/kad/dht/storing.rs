@@ -1,6 +1,6 @@
 //! What was asked of the store, and why.
 
-use super::{Dht, InboundId, Moment, QueryRefused};
+use super::{Dht, InboundId, Moment, QueryRefused, removals::Own};
 use crate::{
     connection::ConnectionId,
     identity::PeerId,
@@ -19,6 +19,11 @@ use alloc::vec::Vec;
 pub(super) enum Awaiting {
     /// Nobody cares.
     Nothing,
+    /// Something is to be forgotten.
+    Removal {
+        own: Own,
+        number: u64,
+    },
     /// A peer wants a record.
     Get {
         to: InboundId,
@@ -154,7 +159,7 @@ impl<S: RecordStore> Dht<S> {
                     StoreReply::Providers(providers) => providers,
                     _ => Vec::new(),
                 };
-                self.answer_providers(to, &from, &key, &providers);
+                self.answer_providers(at, (to, &from), &key, &providers);
             }
             (
                 Awaiting::Put {
@@ -188,6 +193,9 @@ impl<S: RecordStore> Dht<S> {
                 Ok(()) => self.begin_lookup(at, id),
                 Err(error) => self.not_stored(at, id, error),
             },
+            (Awaiting::Removal { own, number }, reply) => {
+                self.removal_over(at, &own, number, &reply);
+            }
             (Awaiting::Records, StoreReply::Records(records)) => self.publish_records(at, records),
             (Awaiting::Records, _) => self.records_unavailable(at),
             (Awaiting::Provided, StoreReply::Provided(records)) => {

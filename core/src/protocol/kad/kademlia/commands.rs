@@ -308,7 +308,8 @@ impl<S: RecordStore> Kademlia<S> {
 
     // The routing table
 
-    /// Adds an address of a peer that is known to be a server of the DHT. One that leads to another peer fails.
+    /// Adds an address of a peer that is known to be a server of the DHT. One that leads to another peer fails, and so does one
+    /// that is not within [`address_scope`](Config::address_scope).
     pub fn add_address(
         &mut self,
         peer: PeerId,

@@ -345,8 +345,9 @@ impl<S: RecordStore> Protocol for Kademlia<S> {
         let seed = cx.next_seed("kad");
         let local = cx.local_peer();
         self.dht.begin(local, &seed, moment(cx));
-        self.started = true;
+        // What it is to be is done once, below.
         self.own_addresses_changed(cx);
+        self.started = true;
         let mode = self.dht.mode();
         if mode == Mode::Server {
             self.apply_mode(mode, cx);
@@ -366,7 +367,7 @@ impl<S: RecordStore> Protocol for Kademlia<S> {
         match input {
             Input::ConnectionUp { .. } => self.connected(&input, cx),
             Input::ConnectionDown { connection, .. } => self.disconnected(connection, cx),
-            Input::Dialed { dial, .. } => self.dialed(dial, cx),
+            Input::Dialed { dial, failures, .. } => self.dialed(dial, failures, cx),
             Input::DialFailed { dial, error, .. } => self.dial_failed(dial, error, cx),
             Input::Inbound { stream, peer, .. } => self.opened_by_peer(stream, peer, cx),
             Input::Message { stream, bytes } => match self.streams.get(&stream) {

@@ -8,11 +8,11 @@ use crate::{
     connection::{OpenError, StreamEnd, StreamError, StreamKind},
     identity::PeerId,
     protocol::kad::{
-        config::AddressScope,
         dht::{RpcFailure, RpcId},
+        scope::AddressScope,
         store::RecordStore,
     },
-    swarm::{DialError, DialId, DialOptions, StreamRef},
+    swarm::{AddressFailure, DialError, DialId, DialOptions, StreamRef},
 };
 use alloc::collections::VecDeque;
 use bytes::Bytes;
@@ -171,9 +171,19 @@ impl<S: RecordStore> Kademlia<S> {
         }
     }
 
-    pub(super) fn dialed(&mut self, dial: DialId, cx: &mut Cx<'_>) {
+    pub(super) fn dialed(&mut self, dial: DialId, failures: &[AddressFailure], cx: &mut Cx<'_>) {
         if let Some(peer) = self.dial_over(dial) {
+            self.addresses_failed(&peer, failures);
             self.ask_waiting(&peer, cx);
+        }
+    }
+
+    /// Forgets addresses that did not lead to a peer, as long as there is another one.
+    fn addresses_failed(&mut self, peer: &PeerId, failures: &[AddressFailure]) {
+        for failure in failures {
+            if failure.error.blames_address() {
+                self.dht.handle_address_failed(peer, &failure.address);
+            }
         }
     }
 
@@ -181,6 +191,7 @@ impl<S: RecordStore> Kademlia<S> {
         let Some(peer) = self.dial_over(dial) else {
             return;
         };
+        self.addresses_failed(&peer, error.failures());
         if self
             .peers
             .get(&peer)

@@ -59,6 +59,12 @@ pub trait RecordStore {
         let _ = local;
     }
 
+    /// Whether it may hold what this node stored in an earlier life: that is published a minute after the beginning, and not
+    /// only after a whole interval, which no life may last.
+    fn is_durable(&self) -> bool {
+        false
+    }
+
     /// Takes in a request. The reply, if it is known at once; otherwise it comes from [`poll_reply`](Self::poll_reply), after
     /// `waker`, if there is one, has been woken.
     fn submit(

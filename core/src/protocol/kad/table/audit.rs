@@ -6,7 +6,7 @@ use alloc::string::String;
 
 impl RoutingTable {
     /// Checks what this table promises about itself: no bucket is too full, every peer is in its own, none is this node, none is
-    /// there twice, and no network has too many. For tests and simulations.
+    /// there twice, every address is within scope, and no network has too many. For tests and simulations.
     ///
     /// # Errors
     /// What does not hold.
@@ -26,6 +26,13 @@ impl RoutingTable {
                 }
                 if entry.addresses().is_empty() {
                     return Err("a peer has no address".into());
+                }
+                if !entry
+                    .addresses()
+                    .iter()
+                    .all(|address| self.in_scope(address))
+                {
+                    return Err("an address is out of scope".into());
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! A peer in the table, and its addresses.
 
+use super::TableConfig;
 use crate::{identity::PeerId, multiaddr::Multiaddr, protocol::kad::Key, time::Instant};
 use alloc::vec::Vec;
 use core::borrow::Borrow;
@@ -122,19 +123,20 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// The first `max` valid ones in this order, the first of them confirmed or not.
+    /// The first that may be kept, in this order, the first of them confirmed or not.
     pub(super) fn new(
         peer: &PeerId,
         addresses: impl IntoIterator<Item = impl Borrow<Multiaddr>>,
         confirmed: bool,
-        max: usize,
+        config: &TableConfig,
     ) -> Self {
         let mut all = Vec::new();
         for address in addresses {
-            if all.len() >= max.max(1) {
+            if all.len() >= config.max_addresses.max(1) {
                 break;
             }
             if let Some(address) = clean(peer, address.borrow())
+                && config.address_scope.allows(&address)
                 && !all.contains(&address)
             {
                 all.push(address);

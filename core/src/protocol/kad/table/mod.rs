@@ -21,7 +21,7 @@ pub use diversity::DiversityLimits;
 pub(super) use diversity::Group;
 pub use entry::{Entry, Status};
 
-use super::Key;
+use super::{Key, scope::AddressScope};
 use crate::{
     identity::PeerId,
     multiaddr::Multiaddr,
@@ -51,6 +51,8 @@ pub struct TableConfig {
     pub max_failures: u32,
     /// How many peers of one network there may be; `None` is any number.
     pub diversity: Option<DiversityLimits>,
+    /// Which addresses are kept; a peer with none of them is not.
+    pub address_scope: AddressScope,
 }
 
 impl Default for TableConfig {
@@ -62,6 +64,7 @@ impl Default for TableConfig {
             max_addresses: 16,
             max_failures: 2,
             diversity: Some(DiversityLimits::default()),
+            address_scope: AddressScope::Any,
         }
     }
 }
@@ -88,7 +91,7 @@ pub enum Insert {
     TooMany,
     /// It is this node.
     Own,
-    /// It has no valid address.
+    /// It has no address that may be kept.
     NoAddress,
 }
 
@@ -172,8 +175,8 @@ impl RoutingTable {
         &self.local
     }
 
-    /// Takes a peer in, or learns more addresses of it. Invalid addresses and those that lead to another peer are left
-    /// out.
+    /// Takes a peer in, or learns more addresses of it. Addresses that lead to another peer or are out of
+    /// [scope](TableConfig::address_scope) are left out.
     ///
     /// If it is [`Status::Connected`] the first address is the one of the connection; then a peer that is in the table
     /// or waits becomes connected, while [`Status::Disconnected`] does not change it. A disconnected peer gets no
@@ -206,7 +209,7 @@ impl RoutingTable {
             }
         }
         let confirmed = status == Status::Connected;
-        let addresses = Addresses::new(&peer, addresses, confirmed, self.config.max_addresses);
+        let addresses = Addresses::new(&peer, addresses, confirmed, &self.config);
         if addresses.is_empty() {
             return Insert::NoAddress;
         }
@@ -414,7 +417,7 @@ impl RoutingTable {
         if place.is_none() && !bucket.is_pending(peer) {
             return false;
         }
-        let Some(address) = clean(peer, address) else {
+        let Some(address) = clean(peer, address).filter(|address| self.in_scope(address)) else {
             return false;
         };
         if let Some(at) = place {
@@ -425,6 +428,10 @@ impl RoutingTable {
         }
         self.change_addresses(peer, |addresses| change(addresses, address))
             .unwrap_or(false)
+    }
+
+    fn in_scope(&self, address: &Multiaddr) -> bool {
+        self.config.address_scope.allows(address)
     }
 
     /// Changes the addresses of a peer in the table or of one that waits for a place.

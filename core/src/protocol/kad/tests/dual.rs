@@ -6,8 +6,8 @@ use crate::{
     protocol::{
         identify::{self, Identify},
         kad::{
-            Config, Dual, DualEvent, DualQueryId, DualResults, Kademlia, Mode, QueryOptions,
-            QueryRefused, QueryResult, Quorum, Record, RecordKey, Side,
+            Config, Dual, DualEvent, DualQueryId, DualResults, GetProvidersOk, Kademlia, Mode,
+            QueryOptions, QueryRefused, QueryResult, Quorum, Record, RecordKey, Side,
         },
     },
     protocols,
@@ -167,4 +167,79 @@ fn a_query_of_both_that_is_given_up_says_nothing_more() {
     assert!(!told.iter().any(of_it));
     let dual = &net.nodes[1].swarm().protocols().dual;
     assert_eq!(dual.wan().open_requests() + dual.lan().open_requests(), 0);
+}
+
+#[test]
+fn providers_and_peers_are_looked_for_in_both() {
+    let mut net = nodes(3, &[0]);
+    let key = RecordKey::from("thing");
+    // Node 0 knows nobody in the wide one, node 1 does.
+    for (number, side) in [(0, Side::Lan), (1, Side::Wan)] {
+        let begun = with(&mut net, number, |dual, cx| dual.start_providing(&key, cx));
+        let results = finished(&mut net, number, begun.unwrap());
+        assert_eq!(results.preferred().unwrap().0, side);
+        assert!(matches!(
+            results.preferred().unwrap().1,
+            QueryResult::StartProviding(Ok(_))
+        ));
+    }
+    let begun = with(&mut net, 2, |dual, cx| {
+        dual.get_providers(&key, QueryOptions::new(), cx)
+    });
+    let begun = begun.unwrap();
+    net.run_for(Duration::from_secs(5));
+    let mut found = Vec::new();
+    for event in net.told(2) {
+        if let BothEvent::Dual(DualEvent::Progressed {
+            id,
+            side,
+            result: QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })),
+        }) = event
+            && id == begun
+        {
+            found.extend(providers.into_iter().map(|info| (side, info.peer)));
+        }
+    }
+    assert!(found.contains(&(Side::Lan, peer(0))), "{found:?}");
+    assert!(found.contains(&(Side::Wan, peer(1))), "{found:?}");
+    let begun = with(&mut net, 2, |dual, cx| {
+        dual.find_peer(peer(1), QueryOptions::new(), cx)
+    });
+    let results = finished(&mut net, 2, begun.unwrap());
+    assert!(results.closest_peers().any(|info| info.peer == peer(1)));
+}
+
+#[test]
+fn a_record_is_given_to_some_and_forgotten_on_both_sides() {
+    let mut net = nodes(3, &[0]);
+    let record = Record::new("some", "1");
+    for side in [Side::Wan, Side::Lan] {
+        let begun = with(&mut net, 1, |dual, cx| {
+            dual.put_record_to(side, &record, &[peer(0)], Quorum::One, cx)
+        });
+        let results = finished(&mut net, 1, begun.unwrap());
+        let (told, result) = results.preferred().unwrap();
+        assert!(told == side && matches!(result, QueryResult::PutRecord(Ok(_))));
+        let dual = &net.nodes[0].swarm().protocols().dual;
+        let kad = if side == Side::Wan {
+            dual.wan()
+        } else {
+            dual.lan()
+        };
+        assert_eq!(kad.dht().store().records().count(), 1);
+    }
+    let begun = with(&mut net, 1, |dual, cx| {
+        dual.put_record(&record, Quorum::One, cx)
+    });
+    finished(&mut net, 1, begun.unwrap());
+    let own = |net: &Net<Both>| {
+        let dual = &net.nodes[1].swarm().protocols().dual;
+        let of = |kad: &Kademlia| kad.dht().store().records().count();
+        of(dual.wan()) + of(dual.lan())
+    };
+    assert_eq!(own(&net), 1);
+    with(&mut net, 1, |dual, cx| {
+        dual.remove_record(&"some".into(), cx)
+    });
+    assert_eq!(own(&net), 0);
 }

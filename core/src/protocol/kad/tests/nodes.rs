@@ -7,8 +7,8 @@ use crate::{
     protocol::{
         identify::{self, Identify},
         kad::{
-            Config, Event, GetProvidersOk, GetRecordError, GetRecordOk, Kademlia, Mode, QueryId,
-            QueryOptions, QueryResult, Quorum, Record, RoutingUpdate,
+            Config, Event, GetProvidersOk, GetRecordError, GetRecordOk, Kademlia, Mode,
+            PutRecordError, QueryId, QueryOptions, QueryResult, Quorum, Record, RoutingUpdate,
         },
     },
     protocols,
@@ -137,6 +137,19 @@ fn a_server_that_becomes_a_client_is_dropped_and_refuses() {
     let events = told(&mut net, 1);
     let changed = |event: &Event| matches!(event, Event::ModeChanged { .. });
     assert!(!events.iter().any(changed), "it was told to, not by itself");
+    // Who asks it all the same is refused.
+    let put = with(&mut net, 0, |kad, cx| {
+        kad.put_record_to(Record::new("key", "value"), [peer(1)], Quorum::One, cx)
+    })
+    .unwrap();
+    net.run_for(Duration::from_secs(5));
+    let results = results(&mut net, 0, put);
+    let [(QueryResult::PutRecord(Err(error)), true)] = results.as_slice() else {
+        panic!("{results:?}")
+    };
+    assert!(matches!(error, PutRecordError::QuorumFailed { success, .. } if success.is_empty()));
+    let kad = &net.nodes[1].swarm().protocols().kad;
+    assert_eq!(kad.dht().store().records().count(), 0);
 }
 
 #[test]
@@ -260,4 +273,39 @@ fn a_thousand_peers_that_cannot_be_dialed_are_no_thousand_calls_in_each_other() 
         ),
         "{results:?}"
     );
+}
+
+/// Addresses that lead nowhere leave the table when another one has led to the peer, or all have failed; the last one stays.
+#[test]
+fn addresses_that_lead_nowhere_are_forgotten() {
+    // The newest is tried first.
+    for (added, left) in [
+        ([address(77), address(78)], 1),
+        ([address(1), address(78)], 1),
+        ([address(78), address(1)], 2),
+    ] {
+        let mut net = town(&[SERVER; 2]);
+        for address in added.clone() {
+            let added = with(&mut net, 0, |kad, cx| {
+                kad.add_address(peer(1), &address, cx)
+            });
+            assert_eq!(added, RoutingUpdate::Success);
+        }
+        with(&mut net, 0, |kad, cx| kad.get_closest_peers("key", cx)).unwrap();
+        net.run_for(Duration::from_secs(30));
+        let kad = &net.nodes[0].swarm().protocols().kad;
+        let known = kad.dht().table().get(&peer(1)).unwrap().addresses();
+        assert_eq!(known.len(), left, "{added:?}: {known:?}");
+        if added.contains(&address(1)) {
+            assert_eq!(known[0], address(1));
+        }
+    }
+}
+
+/// The name is accepted once, though the node was told to be a server before it began.
+#[test]
+fn a_server_from_the_beginning_refuses_no_name() {
+    let net = town(&[SERVER]);
+    let kad = &net.nodes[0].swarm().protocols().kad;
+    assert_eq!(kad.refused_names().len(), 0);
 }

@@ -70,10 +70,11 @@ impl RecordStore for SlowStore {
         now: UnixTime,
         waker: Option<&Waker>,
     ) -> Option<StoreReply> {
-        let mut reply = self.inner.submit(id, request, now, waker).unwrap();
-        if self.broken {
-            reply = StoreReply::Failed(StoreError::Unavailable);
-        }
+        let reply = if self.broken {
+            StoreReply::Failed(StoreError::Unavailable)
+        } else {
+            self.inner.submit(id, request, now, waker).unwrap()
+        };
         if !self.slow {
             return Some(reply);
         }
@@ -791,4 +792,56 @@ fn what_has_no_room_when_the_store_replies_is_published_later() {
         told.count()
     };
     assert_eq!((told(true), told(false)), (3, 3));
+}
+
+/// What is to be forgotten while the store does not work is forgotten when it does; unless it was put again.
+#[test]
+fn what_is_removed_stays_removed_though_the_store_fails() {
+    let mut bench = Bench::with_store(quiet(), SlowStore::new());
+    bench.dht.store_mut().slow = false;
+    let options = QueryOptions::new();
+    let own = |bench: &mut Bench<SlowStore>| {
+        let store = bench.dht.store_mut();
+        let mut count = |request| match store.submit(
+            StoreRequestId(u64::MAX),
+            request,
+            UnixTime::from_secs(1_800_000_000),
+            None,
+        ) {
+            Some(StoreReply::Records(all)) => all.len(),
+            Some(StoreReply::Provided(all)) => all.len(),
+            other => panic!("{other:?}"),
+        };
+        let (after, limit) = (None, 100);
+        let records = StoreRequest::Records {
+            after: after.clone(),
+            limit,
+        };
+        [
+            count(records),
+            count(StoreRequest::Provided { after, limit }),
+        ]
+    };
+    for number in 0..3 {
+        let record = Record::new(key(number), "value");
+        let put = bench.run(|dht, at| dht.put_record(at, record, Quorum::One, options));
+        put.unwrap();
+        let provide = bench.run(|dht, at| dht.start_providing(at, key(number)));
+        provide.unwrap();
+    }
+    assert_eq!(own(&mut bench), [3, 3]);
+    bench.dht.store_mut().broken = true;
+    for number in 0..3 {
+        bench.run(|dht, at| dht.remove_record(at, key(number)));
+        bench.run(|dht, at| dht.stop_providing(at, key(number)));
+    }
+    bench.pass(100 * SECOND);
+    bench.dht.store_mut().broken = false;
+    assert_eq!(own(&mut bench), [3, 3]);
+    let record = Record::new(key(2), "value");
+    let put = bench.run(|dht, at| dht.put_record(at, record, Quorum::One, options));
+    put.unwrap();
+    bench.pass(30 * SECOND);
+    assert_eq!(own(&mut bench), [1, 0], "all but what was put again");
+    assert_eq!(bench.dht.poll_timeout(), None, "it is not asked any more");
 }

@@ -2,13 +2,19 @@
 
 use super::super::bench::{Bench, HOUR, SECOND, closer, echo, key, kind, quiet};
 use super::super::village::peer;
-use crate::protocol::kad::{
-    Config, Event, QueryOptions, QueryResult, Quorum, Record, RecordKey,
-    message::{MessageType, request},
-    store::{Origin, StoreReply, StoreRequest},
+use crate::{
+    identity::PeerId,
+    protocol::kad::{
+        Config, Event, MemoryStore, QueryOptions, QueryResult, Quorum, Record, RecordKey,
+        RecordStore,
+        dht::RpcFailure,
+        message::{MessageType, request},
+        store::{Origin, StoreReply, StoreRequest, StoreRequestId},
+    },
+    time::UnixTime,
 };
-use core::time::Duration;
-use std::{collections::BTreeMap, vec::Vec};
+use core::{task::Waker, time::Duration};
+use std::{collections::BTreeMap, vec, vec::Vec};
 
 const FIND: MessageType = MessageType::FindNode;
 const PUT: MessageType = MessageType::PutValue;
@@ -197,20 +203,27 @@ fn a_run_of_a_full_store_in_an_empty_network_is_not_too_deep() {
         };
         assert_eq!(bench.submit(add), StoreReply::AddProvider(Ok(())));
     }
-    // A run in which none is published, and one in which all fail at once.
+    // A run in which none is published, and one that waits for somebody.
     bench.pass(2 * HOUR);
-    assert!(bench.events.is_empty());
     bench.pass(24 * HOUR);
-    let failed = bench.events.iter().filter(|event| {
-        matches!(
-            event,
-            Event::OutboundQueryProgressed {
-                result: QueryResult::RepublishRecord(Err(_)),
-                ..
-            }
-        )
-    });
-    assert_eq!(failed.count(), all);
+    assert!(bench.events.is_empty() && bench.asked.is_empty());
+    // All that are under way fail at once, and the others wait for the next one.
+    bench.know([1]);
+    for _ in 0..30 {
+        if bench.asked.is_empty() {
+            bench.pass(SECOND);
+        }
+    }
+    assert_eq!(bench.asked.len(), 100);
+    for _ in 0..100 {
+        bench.fail(1, RpcFailure::Unsupported);
+    }
+    assert_eq!(bench.events.len(), 101);
+    assert!(bench.asked.is_empty() && bench.dht.table().is_empty());
+    bench.know([2]);
+    bench.events.clear();
+    let given = serve(&mut bench, HOUR);
+    assert_eq!(given.len(), all - 100);
 }
 
 /// What a peer has just put, this peer has given to others as well.
@@ -306,4 +319,85 @@ fn publishing_again_succeeds_in_a_small_network() {
         })
         .collect();
     assert_eq!(results, [true; 3]);
+}
+
+/// Nobody is given anything by a node that knows nobody: the run waits for the first peer, and not for another day.
+#[test]
+fn a_run_waits_until_somebody_is_known() {
+    let mut config = jobs(None, Some(22 * HOUR));
+    config.provider_publication_interval = Some(22 * HOUR);
+    let mut bench = Bench::new(config);
+    own(&mut bench, 0..3);
+    assert_eq!(serve(&mut bench, 30 * HOUR).len(), 0);
+    let told = bench.events.len();
+    assert_eq!(told, 0, "{:?}", bench.events);
+    bench.know([1]);
+    let given = serve(&mut bench, MINUTE);
+    assert_eq!(given.into_values().collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(serve(&mut bench, 21 * HOUR).len(), 0);
+}
+
+/// A memory that was there before.
+struct Durable(MemoryStore);
+
+impl RecordStore for Durable {
+    fn begin(&mut self, local: &PeerId) {
+        self.0.begin(local);
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn submit(
+        &mut self,
+        id: StoreRequestId,
+        request: StoreRequest,
+        now: UnixTime,
+        waker: Option<&Waker>,
+    ) -> Option<StoreReply> {
+        self.0.submit(id, request, now, waker)
+    }
+}
+
+/// A node that never lives for a whole interval publishes what it has all the same, and nothing of others for that.
+#[test]
+fn what_was_stored_in_an_earlier_life_is_published_soon() {
+    let mut config = jobs(Some(HOUR), Some(22 * HOUR));
+    config.provider_publication_interval = Some(22 * HOUR);
+    let mut before = Bench::new(config.clone());
+    own(&mut before, 0..2);
+    before.store(Record::new(key(7), "value"), Origin::Peer(peer(7)));
+    let mut provided = Bench::new(config.clone());
+    provided
+        .run(|dht, at| dht.start_providing(at, key(9)))
+        .unwrap();
+    for (from, expected) in [(before, vec![key(0), key(1)]), (provided, vec![key(9)])] {
+        let mut from = from;
+        let store = Durable(core::mem::take(from.dht.store_mut()));
+        let mut bench = Bench::with_store(config.clone(), store);
+        bench.know([1]);
+        let mut given = Vec::new();
+        for _ in 0..2 {
+            bench.pass(MINUTE - SECOND);
+            assert!(bench.asked.is_empty());
+            bench.pass(2 * SECOND);
+            while let Some(asked) = bench.asked.pop() {
+                match kind(&asked) {
+                    (FIND, _) => {
+                        let rpc = asked.rpc;
+                        let none = closer(FIND, &[]);
+                        bench.run(|dht, at| dht.handle_response(at, rpc, Ok(none)));
+                    }
+                    (_, key) => {
+                        given.push(RecordKey::copy_from_slice(&key));
+                        let (rpc, failed) = (asked.rpc, RpcFailure::Busy);
+                        bench.run(|dht, at| dht.handle_response(at, rpc, Err(failed)));
+                    }
+                }
+            }
+        }
+        given.sort();
+        assert_eq!(given, expected);
+    }
 }

@@ -417,3 +417,51 @@ fn who_cannot_be_dialed_is_not_asked() {
     expected.sort_unstable();
     assert_eq!(asked, expected);
 }
+
+/// What the application adds is judged like what peers say.
+#[test]
+fn an_address_out_of_scope_is_not_added() {
+    let mut config = inserts(BucketInserts::OnConnected);
+    config.address_scope = AddressScope::Public;
+    let mut bench = Bench::new(config);
+    let home = "/ip4/192.168.1.7/tcp/4001".parse().unwrap();
+    let added = bench.run(|dht, at| dht.add_address(at, peer(1), &home));
+    assert_eq!(added, RoutingUpdate::Failed);
+    assert!(bench.dht.table().is_empty());
+    bench.know([1]);
+    let added = bench.run(|dht, at| dht.add_address(at, peer(1), &home));
+    assert_eq!(added, RoutingUpdate::Failed);
+    let added = bench.run(|dht, at| dht.add_address(at, peer(1), &address(1)));
+    assert_eq!(added, RoutingUpdate::Success, "it is there");
+    assert_eq!(bench.dht.addresses_of(&peer(1)), [address(1)]);
+}
+
+/// An address that is not taken, for there are as many as may be, is not said to be there.
+#[test]
+fn an_address_there_is_no_room_for_is_not_added() {
+    let mut config = inserts(BucketInserts::OnConnected);
+    config.max_addresses = 1;
+    let mut bench = Bench::new(config);
+    bench.connect(1);
+    bench.identify(1);
+    let added = bench.run(|dht, at| dht.add_address(at, peer(1), &address(2)));
+    assert_eq!(added, RoutingUpdate::Failed);
+    assert_eq!(bench.dht.addresses_of(&peer(1)), [address(1)]);
+}
+
+/// Who answers something else than what it was asked does not show that it is there.
+#[test]
+fn a_sign_of_life_is_an_answer_to_the_question() {
+    for right in [true, false] {
+        let mut config = quiet();
+        config.liveness_interval = Some(600 * SECOND);
+        let mut bench = Bench::new(config);
+        bench.know([1]);
+        for _ in 0..200 {
+            bench.pass(15 * SECOND);
+            let kind = if right { FIND } else { MessageType::Ping };
+            bench.serve(|_| Some(closer(kind, &[])));
+        }
+        assert_eq!(is_known(&bench, 1), right);
+    }
+}

@@ -369,6 +369,46 @@ fn who_asks_for_providers_is_told_of_others() {
     assert_eq!(told, [LOCAL], "expired ones are told");
 }
 
+/// After a day providers are told with the addresses of the routing table only.
+#[test]
+fn addresses_of_providers_are_told_for_a_day() {
+    let mut bench = Bench::new(quiet());
+    for number in [2, 3] {
+        bench.request(
+            number,
+            add_message("thing", number, &[number, 100 + number]),
+        );
+    }
+    bench.know([3]);
+    let told = |bench: &mut Bench| {
+        let Some(Answer::Response(answer)) = bench.request(9, ask_providers("thing")) else {
+            panic!()
+        };
+        let message = Message::decode(&answer).unwrap();
+        let peers = message.provider_peers();
+        let mut told: Vec<_> = peers
+            .map(|told| (told.peer, told.addresses().count()))
+            .collect();
+        let order = [peer(2), peer(3)];
+        told.sort_by_key(|(who, _)| order.iter().position(|other| other == who));
+        told
+    };
+    bench.pass(24 * HOUR - SECOND);
+    assert_eq!(told(&mut bench), [(peer(2), 2), (peer(3), 2)]);
+    bench.pass(SECOND);
+    assert_eq!(told(&mut bench), [(peer(2), 0), (peer(3), 1)]);
+    // So is the application.
+    let query = look_for(&mut bench, QueryOptions::new());
+    let Some((QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })), _)) =
+        bench.results(query).into_iter().next()
+    else {
+        panic!()
+    };
+    let mut counts: Vec<_> = providers.iter().map(|info| info.addresses.len()).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [0, 1]);
+}
+
 /// Closer peers with many long addresses leave room for providers.
 #[test]
 fn closer_peers_do_not_crowd_providers_out() {

@@ -322,10 +322,12 @@ fn the_best_value_is_given_to_those_that_had_it_not() {
     for number in [2, 3, 4] {
         let asked = bench.take(number);
         let message = Message::decode(&asked.message).unwrap();
-        assert_eq!(
-            (message.key, message.record.unwrap().value),
-            (&b"record"[..], &b"5"[..])
-        );
+        let record = message.record.unwrap();
+        assert_eq!((message.key, record.value), (&b"record"[..], &b"5"[..]));
+        // It is not for ever.
+        let unix = bench.at().unix;
+        let expires = record.to_record(unix).expires;
+        assert_eq!(expires, Some(unix.saturating_add(48 * HOUR)));
         bench.run(|dht, at| dht.handle_response(at, asked.rpc, Ok(echo(&asked.message))));
     }
     assert_eq!(bench.dht.leftovers(), [0; 3]);
