@@ -199,7 +199,17 @@ impl<'a> Reader<'a> {
         Self { rest: input }
     }
 
+    #[inline]
     fn varint(&mut self) -> Result<u64, Error> {
+        // Most keys and lengths are one byte.
+        if let Some((byte @ 0..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Error> {
         match varint::decode_any_form(self.rest) {
             Ok(Some((value, used))) => {
                 self.take(used)?;
@@ -222,6 +232,7 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
+    #[inline]
     fn field(&mut self) -> Result<Field<'a>, Error> {
         let key = u32::try_from(self.varint()?).map_err(|_| Error::FieldNumber)?;
         let number = key >> 3;

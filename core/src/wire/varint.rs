@@ -71,7 +71,16 @@ const fn low_group(value: u64) -> u8 {
 /// # Errors
 ///
 /// [`Error`] as soon as the bytes seen cannot begin a valid varint.
+#[inline]
 pub fn decode(input: &[u8]) -> Result<Option<(u64, usize)>, Error> {
+    // Most are one byte.
+    if let Some(byte @ 0..0x80) = input.first() {
+        return Ok(Some((u64::from(*byte), 1)));
+    }
+    decode_long(input)
+}
+
+fn decode_long(input: &[u8]) -> Result<Option<(u64, usize)>, Error> {
     let mut decoder = Decoder::new();
     for (byte, used) in input.iter().zip(1..) {
         if let Some(value) = decoder.push(*byte)? {

@@ -12,7 +12,7 @@ use crate::{
         message::{ConnectionType, Message, MessageType, ResponseWriter},
         record::{ProviderRecord, Record},
         store::{Origin, RecordStore, StoreRequest},
-        table::{Group, Status},
+        table::{Entry, Group, Status},
     },
 };
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -139,9 +139,11 @@ impl<S: RecordStore> Dht<S> {
     /// Adds the closest peers of the table to a response; how many.
     fn closer_peers(&self, response: &mut ResponseWriter<'_>, target: &Key) -> usize {
         let mut told: usize = 0;
-        let most = K_VALUE.get();
-        response.expect_peers(most.min(self.table.len()));
-        for entry in self.table.closest(target).take(most) {
+        let closest = self.table.closest(target).take(K_VALUE.get());
+        let closest: SmallVec<[&Entry; K_VALUE.get()]> = closest.collect();
+        response.expect_peers(closest.len());
+        response.reserve(closest.iter().map(|entry| told_len(entry)).sum());
+        for entry in closest {
             let connection = match entry.status() {
                 Status::Connected => ConnectionType::Connected,
                 Status::Disconnected => ConnectionType::NotConnected,
@@ -405,6 +407,17 @@ impl<S: RecordStore> Dht<S> {
         }
         groups
     }
+}
+
+/// About how long it is in a response.
+fn told_len(entry: &Entry) -> usize {
+    const FIELD: usize = 3;
+    let addresses = entry.addresses().iter();
+    let addresses = addresses.map(|address| address.as_bytes().len().saturating_add(FIELD));
+    addresses.fold(
+        entry.peer().as_bytes().len().saturating_add(4 * FIELD),
+        usize::saturating_add,
+    )
 }
 
 /// A copy that keeps no message alive.

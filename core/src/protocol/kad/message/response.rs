@@ -51,6 +51,11 @@ impl<'a> ResponseWriter<'a> {
         self.expected = count;
     }
 
+    /// About so many bytes follow: the buffer grows once for all of them, as far as they are in the budget.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.out.reserve(bytes.min(self.remaining()));
+    }
+
     /// How many bytes may still be added.
     #[must_use]
     pub const fn remaining(&self) -> usize {
