@@ -235,7 +235,8 @@ pub(crate) struct KadOptions {
     /// A peer of the DHT, for example /ip4/192.0.2.1/tcp/4001/p2p/12D3..; may be given several times
     #[arg(long, value_name = "MULTIADDR", required = true, value_parser = address)]
     pub(crate) bootstrap: Vec<Multiaddr>,
-    /// The protocol of the DHT; other networks than the public one take any record
+    /// The protocol of the DHT; other networks than the public one take any record. On the public one, if all peers given are
+    /// at public addresses, no others are dialed
     #[arg(long, value_name = "NAME", default_value = PUBLIC_DHT, value_parser = protocol)]
     pub(crate) kad_protocol: ProtocolName,
     /// The own identity; without it a new one is used

@@ -17,7 +17,10 @@ use bytes::Bytes;
 use core::future::Future;
 use drywire::{
     identity::{Keypair, PeerId},
-    protocol::kad::{Mode, PeerInfo, QueryOptions, Quorum, Record, RecordKey},
+    multiaddr::Multiaddr,
+    protocol::kad::{
+        AddressScope, Mode, PROTOCOL_NAME, PeerInfo, QueryOptions, Quorum, Record, RecordKey,
+    },
 };
 use drywire_engine::{KadError, KadHandle};
 use std::{
@@ -72,6 +75,16 @@ struct Seeker {
     options: KadOptions,
 }
 
+/// Which addresses are believed: on the public DHT, of which public peers are known, no others.
+fn scope(options: &KadOptions) -> AddressScope {
+    let is_public = options.kad_protocol == PROTOCOL_NAME;
+    if is_public && options.bootstrap.iter().all(Multiaddr::is_global) {
+        AddressScope::Public
+    } else {
+        AddressScope::Any
+    }
+}
+
 impl Seeker {
     fn start(
         options: KadOptions,
@@ -85,7 +98,8 @@ impl Seeker {
             protocol: options.kad_protocol.clone(),
             mode,
         };
-        let host = hosts.start(keypair, Role::Seeker(options.timeout, dht))?;
+        let role = Role::Seeker(options.timeout, dht, scope(&options));
+        let host = hosts.start(keypair, role)?;
         let kad = host.kad(Protocols::Kad);
         Ok(Self { host, kad, options })
     }

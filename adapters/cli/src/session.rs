@@ -19,7 +19,7 @@ use drywire::{
     multistream::ProtocolName,
     protocol::{
         identify::{self, Identify},
-        kad::{self, Kademlia, Mode},
+        kad::{self, AddressScope, Kademlia, Mode},
         ping::{self, Ping},
         request_response::{self, BytesCodec, Framing, ProtocolSupport, RequestResponse, Service},
     },
@@ -96,8 +96,8 @@ pub(crate) enum Role {
     Client(Duration),
     /// A client that sends one request.
     Asker(Duration, ProtocolName, Framing),
-    /// It asks a DHT, and waits so long for each answer.
-    Seeker(Duration, Dht),
+    /// It asks a DHT, and waits so long for each answer; and which addresses it believes.
+    Seeker(Duration, Dht, AddressScope),
     /// It asks and serves, also a DHT of its own kind, and waits so long for each answer.
     Peer(Duration, Box<kad::Config>),
 }
@@ -240,7 +240,7 @@ fn echo_requests(name: ProtocolName, framing: Framing, serves: bool) -> EchoRequ
 /// The DHT of a node; without one, it has no part in any.
 fn dht(role: &Role) -> Kademlia {
     let dht = match role {
-        Role::Server(dht) | Role::Seeker(_, dht) => dht.clone(),
+        Role::Server(dht) | Role::Seeker(_, dht, _) => dht.clone(),
         Role::Peer(_, config) => return Kademlia::new((**config).clone()).with_mode(Mode::Server),
         Role::Client(_) | Role::Asker(..) => {
             let mut config = kad::Config::default();
@@ -251,8 +251,9 @@ fn dht(role: &Role) -> Kademlia {
         }
     };
     let mut config = kad::Config::new(dht.protocol);
-    if let Role::Seeker(timeout, _) = role {
+    if let Role::Seeker(timeout, _, scope) = role {
         config.query_timeout = *timeout;
+        config.address_scope = *scope;
     }
     Kademlia::new(config).with_mode(dht.mode)
 }
@@ -276,7 +277,7 @@ fn configured(role: &Role) -> (swarm::Config, Protocols) {
     }
     if let Role::Client(timeout)
     | Role::Asker(timeout, ..)
-    | Role::Seeker(timeout, _)
+    | Role::Seeker(timeout, ..)
     | Role::Peer(timeout, _) = role
     {
         let longer = timeout.saturating_add(LONGER);

@@ -92,7 +92,7 @@ pub use error::{AcceptError, ConnectError, ListenError, OpenStreamError, StartEr
 pub use events::Events;
 pub use host::{AcceptOptions, Bound, Dialed, Host};
 pub use incoming::IncomingStreams;
-pub use kad::{KadError, KadHandle, KadQuery};
+pub use kad::{DualHandle, DualQuery, KadError, KadHandle, KadQuery};
 pub use operations::{BeginError, Operating, Operation, Operations};
 pub use requests::{
     IncomingBodies, IncomingRequest, IncomingRequests, RequestError, Requests, RespondError,

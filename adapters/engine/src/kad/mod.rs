@@ -4,13 +4,16 @@
 //! |---|---|
 //! | `mod.rs` | [`KadHandle`]: queries, and what else the application wants |
 //! | `progress.rs` | [`KadQuery`]: queries whose findings come one after another |
+//! | `dual.rs` | [`DualHandle`]: the DHT of the internet and that of the local network |
 //! | `ready.rs` | waiting for the routing table |
 //! | `error.rs` | how these fail |
 
+mod dual;
 mod error;
 mod progress;
 mod ready;
 
+pub use dual::{DualHandle, DualQuery};
 pub use error::KadError;
 pub use progress::KadQuery;
 
@@ -25,7 +28,7 @@ use core::{
     task::{Context, Poll},
 };
 use drywire::{
-    identity::PeerId,
+    identity::{PeerId, PublicKey},
     multiaddr::Multiaddr,
     protocol::kad::{
         AddProviderOk, BootstrapOk, Event, GetRecordOk, Kademlia, MemoryStore, Mode, PeerInfo,
@@ -393,6 +396,25 @@ where
         let command =
             |kad: &mut Kademlia<S>, cx: &mut Cx<'_>| kad.find_peer_with(peer, options, cx);
         self.run(command, found).await
+    }
+
+    /// The public key of a peer: out of its id, where it is in there; otherwise from the DHT, under
+    /// [its own key](RecordKey::of_public_key). The network's validator must know these, as that of the public DHT does.
+    ///
+    /// # Errors
+    /// [`KadError::NotFound`], [`KadError::Timeout`], and others; [`KadError::Other`] if it is not the peer's key that the
+    /// network let pass.
+    pub async fn public_key(&self, peer: PeerId) -> Result<PublicKey, KadError> {
+        if let Some(key) = peer.public_key() {
+            return Ok(key);
+        }
+        // There is only one valid value.
+        let options = QueryOptions::new().quorum(NonZeroUsize::MIN);
+        let found = self.get_with(RecordKey::of_public_key(&peer), options);
+        let key = PublicKey::from_protobuf(&found.await?.record.value);
+        key.ok()
+            .filter(|key| peer.is_of(key))
+            .ok_or(KadError::Other)
     }
 
     /// Makes this node known to its neighbours, and fills the routing table: lookups of this node itself, and of random

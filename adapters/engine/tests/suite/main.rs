@@ -12,6 +12,7 @@
 mod bodies;
 mod cancel;
 mod common;
+mod dual;
 mod exchange;
 mod handover;
 mod host;

@@ -6,7 +6,7 @@ use super::{
     table::DiversityLimits,
     validator::{self, AcceptAll, Validator},
 };
-use crate::multistream::ProtocolName;
+use crate::{multistream::ProtocolName, swarm::Rate};
 use alloc::{sync::Arc, vec, vec::Vec};
 use core::{num::NonZeroUsize, time::Duration};
 
@@ -105,6 +105,11 @@ pub struct Config {
     pub max_queries: usize,
     /// Peers that a query remembers at most.
     pub max_candidates: usize,
+    /// Peers without a connection that a query asks at most, in each of its phases: what peers say is no reason to dial the whole
+    /// world.
+    pub max_dials_per_query: usize,
+    /// The same for peers of one network, as [`diversity`](Self::diversity) divides them. `None` is any number.
+    pub max_dials_per_group: Option<usize>,
     /// Closer peers that are believed of one response at most.
     pub max_closer_peers: usize,
 
@@ -160,6 +165,8 @@ pub struct Config {
     /// How long after a new peer in a sparse table the node does that by itself. `None` is never, zero at once.
     pub automatic_bootstrap_throttle: Option<Duration>,
 
+    /// How often a peer may ask, on all its connections together. What it asks beyond that is refused.
+    pub request_rate: Rate,
     /// The longest request of a peer, in bytes.
     pub max_request_len: usize,
     /// The longest response of a peer that is accepted, in bytes.
@@ -205,6 +212,8 @@ impl Config {
             request_timeout: Duration::from_secs(10),
             max_queries: 1024,
             max_candidates: 1024,
+            max_dials_per_query: 256,
+            max_dials_per_group: public.then_some(16),
             max_closer_peers: K_VALUE.get().saturating_mul(2),
             record_ttl: Some(Duration::from_secs(48 * HOUR)),
             replication_interval: (!public).then_some(Duration::from_secs(HOUR)),
@@ -229,6 +238,7 @@ impl Config {
             address_scope: AddressScope::Any,
             periodic_bootstrap_interval: Some(Duration::from_secs(600)),
             automatic_bootstrap_throttle: Some(Duration::from_millis(500)),
+            request_rate: Rate::new(Duration::from_millis(10), 1000),
             max_request_len: 68 * 1024,
             max_response_len: 1024 * 1024,
             response_budget: 16 * 1024,
@@ -256,6 +266,7 @@ impl Config {
         let mut config = Self::new(LAN_PROTOCOL_NAME);
         config.address_scope = AddressScope::Private;
         config.diversity = None;
+        config.max_dials_per_group = None;
         config.max_response_peers_per_group = None;
         config
     }

@@ -1,7 +1,7 @@
 //! What the application wants.
 
 use super::{
-    Deadline, Dht, Moment, Purpose,
+    Deadline, Dht, Dials, Moment, Purpose,
     removals::{Own, Removals},
     storing::Awaiting,
 };
@@ -386,6 +386,7 @@ impl<S: RecordStore> Dht<S> {
             told_early: 0,
             early_open: 0,
             awaits_store: false,
+            dials: Dials::default(),
         };
         self.queries.insert(id, Box::new(query));
         Ok(id)

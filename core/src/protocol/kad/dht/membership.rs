@@ -1,6 +1,6 @@
 //! Who comes into the routing table, and who leaves.
 
-use super::{Deadline, Dht, Moment, Purpose};
+use super::{Deadline, Dht, Moment, Purpose, budget::Allowance};
 use crate::{
     identity::PeerId,
     multiaddr::Multiaddr,
@@ -27,6 +27,8 @@ pub(super) struct Member {
     dialed: Option<Multiaddr>,
     /// The network it came from, if it dialed this node.
     came_from: Option<Group>,
+    /// What it may still ask.
+    pub(super) requests: Allowance,
 }
 
 /// A peer that would like to come into the table, and has been asked something first.

@@ -11,6 +11,7 @@
 //! | `results.rs` | the ends of queries, and their further phases |
 //! | `records.rs` | getting, putting and correcting records |
 //! | `membership.rs` | who comes into the routing table, and who leaves |
+//! | `budget.rs` | what peers may make this node do |
 //! | `optimistic.rs` | announcing providers before a lookup is done |
 //! | `responding.rs` | requests of peers |
 //! | `storing.rs` | what was asked of the store |
@@ -18,6 +19,7 @@
 //! | `background.rs` | bootstraps, republication, liveness, sweeping |
 
 mod background;
+mod budget;
 mod commands;
 mod membership;
 mod optimistic;
@@ -28,6 +30,7 @@ mod responding;
 mod results;
 mod storing;
 
+pub(super) use budget::Dials;
 pub use commands::QueryRefused;
 pub use membership::RoutingUpdate;
 pub use responding::Inbound;
@@ -152,11 +155,14 @@ pub struct Statistics {
     pub malformed_requests: u64,
     /// Responses of peers that were malformed, or were of another type or about another key than the request.
     pub malformed_responses: u64,
+    /// Requests of peers that asked more often than they [may](Config::request_rate).
+    pub too_many_requests: u64,
     /// Values from peers that are not valid.
     pub invalid_values: u64,
     /// Records and provider records of peers that the store did not take.
     pub refused_by_store: u64,
-    /// Peers in responses that were passed over: too many, too many of one network, or without a usable address.
+    /// Peers in responses that were passed over: too many, too many of one network, or without a usable address; and those a
+    /// query did not ask, for it had dialed as many as it [may](Config::max_dials_per_query).
     pub passed_over: u64,
     /// Requests that were sent to peers.
     pub requests: u64,

@@ -318,6 +318,10 @@ impl<S: RecordStore> Dht<S> {
                 Step::Ask(peer) if peer == self.local => {
                     query.peers.on_failure(&peer);
                 }
+                Step::Ask(peer) if !self.may_ask(&mut query, &peer) => {
+                    self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
+                    query.peers.on_failure(&peer);
+                }
                 Step::Ask(peer) => {
                     query.stats.requests = query.stats.requests.saturating_add(1);
                     let message = query.request.clone();

@@ -1,6 +1,6 @@
 //! The ends of queries, and their further phases.
 
-use super::{Dht, Moment, queries::End};
+use super::{Dht, Dials, Moment, queries::End};
 use crate::{
     identity::PeerId,
     protocol::kad::{
@@ -178,6 +178,7 @@ impl<S: RecordStore> Dht<S> {
         query.target = Key::of_peer(next);
         query.peers = self.iterator(query.target, &query.options);
         query.learnt.clear();
+        query.dials = Dials::default();
         let deadline = at.now.saturating_add(self.config.query_timeout);
         query.deadline = deadline;
         self.timers.set(super::Deadline::Query(id), deadline);

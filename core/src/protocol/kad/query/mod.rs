@@ -346,6 +346,8 @@ pub(super) struct Query {
     pub(super) early_open: usize,
     /// The store has not said yet what this node itself has.
     pub(super) awaits_store: bool,
+    /// Whom its present phase has dialed.
+    pub(super) dials: super::dht::Dials,
 }
 
 impl Query {

@@ -1,6 +1,7 @@
 //! The machine among others of its kind.
 
 mod bench;
+mod budget;
 mod dual;
 mod finding;
 mod nodes;
