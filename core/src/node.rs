@@ -41,17 +41,18 @@ use crate::{
     multistream::ProtocolName,
     swarm::{
         Action, AttemptId, Context, DialError, DialId, DialOptions, Event, ListenError, ListenerId,
-        ListenerUpdate, Protocol, Refused, Swarm, Timers, TransportError,
+        ListenerUpdate, Protocol, Refused, Swarm, Timers, TransportError, hash::CountedMap,
     },
     time::{Instant, earliest},
 };
 use alloc::{
     boxed::Box,
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     string::String,
     vec::Vec,
 };
 use bytes::BytesMut;
+use core::hash::BuildHasherDefault;
 
 #[cfg(test)]
 pub(crate) mod net;
@@ -103,8 +104,8 @@ struct Held {
 #[derive(Debug)]
 pub struct Node<P: Protocol> {
     swarm: Swarm<P>,
-    /// Boxed: a tree has room for many more than are in it.
-    connections: BTreeMap<ConnectionId, Box<Held>>,
+    /// Boxed: a table has room for many more than are in it.
+    connections: CountedMap<ConnectionId, Box<Held>>,
     now: Instant,
     /// The connections' deadlines.
     timers: Timers<ConnectionId>,
@@ -122,7 +123,7 @@ impl<P: Protocol> Node<P> {
     pub const fn new(swarm: Swarm<P>) -> Self {
         Self {
             swarm,
-            connections: BTreeMap::new(),
+            connections: CountedMap::with_hasher(BuildHasherDefault::new()),
             now: Instant::ZERO,
             timers: Timers::new(),
             actions: VecDeque::new(),

@@ -209,6 +209,9 @@ impl Multiaddr {
     /// In `/../p2p/RELAY/p2p-circuit` the peer is not named, so this is `None`.
     #[must_use]
     pub fn peer_id(&self) -> Option<PeerId> {
+        if Plain::read(self.as_bytes()).is_some() {
+            return None;
+        }
         match self.iter().last() {
             Some(Protocol::P2p(peer)) => Some(peer),
             _ => None,

@@ -46,6 +46,9 @@ impl Multiaddr {
     /// The IP address this address starts with, after a zone if there is one.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
+        if let Some(plain) = Plain::read(self.as_bytes()) {
+            return Some(plain.ip);
+        }
         let mut components = self.iter();
         match components.next()? {
             Protocol::Ip6zone(_) => components.next()?.ip(),
@@ -56,6 +59,9 @@ impl Multiaddr {
     /// The name this address starts with: the value of `dns`, `dns4`, `dns6` or `dnsaddr`.
     #[must_use]
     pub fn dns_name(&self) -> Option<&str> {
+        if Plain::read(self.as_bytes()).is_some() {
+            return None;
+        }
         match self.iter().next()? {
             Protocol::Dns(name)
             | Protocol::Dns4(name)
@@ -68,7 +74,8 @@ impl Multiaddr {
     /// Whether the way leads through a relay.
     #[must_use]
     pub fn is_relayed(&self) -> bool {
-        self.iter().any(|protocol| protocol == Protocol::P2pCircuit)
+        Plain::read(self.as_bytes()).is_none()
+            && self.iter().any(|protocol| protocol == Protocol::P2pCircuit)
     }
 
     /// Whether this leads to the own machine: 127.0.0.0/8, `::1`, `localhost` (RFC 6761), `memory` and `unix`.

@@ -48,6 +48,7 @@
 //! | checked | it answers, and knows somebody (or this node knows fewer than 20) | the same |
 //! | checked | it does not | stranger |
 //! | in the table | it answers | in the table; its failures are forgotten |
+//! | in the table | an address of several did not lead to it | in the table, without that address |
 //! | in the table | it has not answered for [`liveness_interval`](Config::liveness_interval) | asked whether it is there |
 //! | in the table | [`max_failures`](Config::max_failures) requests in a row fail | stranger |
 //! | in the table | identify tells that it no longer speaks the protocol, or a stream of it is refused | stranger |
@@ -57,11 +58,12 @@
 //!
 //! Numbers are in [`Config`], [`table::TableConfig`] and [`MemoryStoreConfig`]; besides, at most 256 newcomers are checked, 16 peers
 //! probed and 100 queries of the background run at once, and of one response at most 100 providers are believed. Requests of
-//! peers count against limits for a connection and for a peer, and have deadlines. A message that is malformed, of another
+//! peers count against limits for a connection and for a peer, and against [a rate](Config::request_rate), and have deadlines. What
+//! peers tell makes a query dial [so many](Config::max_dials_per_query), and [no more](Config::max_dials_per_group) in one network. A message that is malformed, of another
 //! type than asked, or about another key is dropped, its stream reset, and counted against the peer's place in the table; so is
 //! a value to keep that is not valid. One that is too long is dropped. Of a response at most 40 closer peers are believed, of a
-//! peer at most 8 KiB of addresses. Peers are never dialed because of an
-//! inbound message alone: only queries and checks of peers that are connected dial.
+//! peer at most 8 KiB of addresses. Peers are never dialed because of an inbound message alone: only queries and checks of peers
+//! that are connected dial.
 //!
 //! # Differences from rust-libp2p
 //!
@@ -90,6 +92,12 @@
 //! - `all` of [`Quorum`] needs 20 peers, as there; [`Quorum::AllFound`] is for smaller networks, and is what republication uses.
 //! - Announcing a provider succeeds when peers were sent it, not when it was queued, and tells listen addresses too if there
 //!   are no external ones.
+//! - A run of publication waits while the table is empty, and goes on when the store does. What a
+//!   [durable store](RecordStore::is_durable) has of this node's own is published a minute after the beginning, for no life of a node may
+//!   last a whole interval.
+//! - Providers are told [for a day](Config::provider_address_ttl) with the addresses they announced, and then with those of the table.
+//! - An address that is not within [`address_scope`](Config::address_scope) does not come into the table, not even by
+//!   [`add_address`](Kademlia::add_address).
 //! - A timeout ends a query with what it has found, the best record included; it is for all phases of a query together.
 //! - Limits on peers of one network, address scopes, liveness checks and optimistic announcements are go-libp2p-kad-dht's.
 //!

@@ -44,7 +44,8 @@ pub enum RoutingUpdate {
     Success,
     /// The peer waits for a place in its k-bucket.
     Pending,
-    /// It is not: it belongs to another peer, to this node, to a network with too many peers; or there is no room.
+    /// It is not: it belongs to another peer, to this node, to a network with too many peers, or is out of scope; or there is no
+    /// room.
     Failed,
 }
 

@@ -5,7 +5,7 @@ use crate::{
     identity::PeerId,
     multiaddr::Multiaddr,
     protocol::kad::{
-        iterators::Step,
+        iterators::{PeersIterator, Step},
         message::{Message, MessageType, PeerView},
         query::{AddProviderPhase, InFlight, PutRecordPhase, Query, QueryId, QueryInfo},
         store::RecordStore,
@@ -185,13 +185,18 @@ impl<S: RecordStore> Dht<S> {
             return self.collect_closer_by_network(bytes, message, query, closer);
         }
         let mut addresses = core::mem::take(&mut self.addresses);
+        // Of most a search has been told before. A path of several may not have heard of them yet.
+        let anew = matches!(query.peers, PeersIterator::Disjoint(_));
+        let mut believed: usize = 0;
         for told in message.closer_peers() {
-            let room = closer.len() < self.config.max_closer_peers;
+            let room = believed < self.config.max_closer_peers;
             if told.peer == self.local {
                 continue;
             }
             addresses.clear();
-            let known = query.learnt.get(&told.peer).map_or(&[][..], Vec::as_slice);
+            let known = query.learnt.get(&told.peer);
+            let is_new = known.is_none();
+            let known = known.map_or(&[][..], Vec::as_slice);
             if !(room && self.collect_usable(bytes, &told, known, &mut addresses)) {
                 self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
                 continue;
@@ -201,7 +206,10 @@ impl<S: RecordStore> Dht<S> {
             if new || !old {
                 self.remember(query, told.peer, &mut addresses);
             }
-            closer.push(told.peer);
+            believed = believed.saturating_add(1);
+            if is_new || anew {
+                closer.push(told.peer);
+            }
         }
         addresses.clear();
         self.addresses = addresses;

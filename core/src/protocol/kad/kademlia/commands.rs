@@ -358,7 +358,8 @@ impl<S: RecordStore> Kademlia<S> {
             .map(|entry| *entry.peer())
     }
 
-    /// What a peer would be told that asks for a position: at most 20 peers of the routing table, without itself.
+    /// The 20 peers of the routing table closest to a position, without `source`. A peer that asks is told of itself, too, if it
+    /// is one of them.
     pub fn find_closest_local_peers(
         &self,
         position: impl Into<Key>,

@@ -47,7 +47,7 @@
 //! | handlers: gating by mode | the host refuses streams of a client: `tests/nodes.rs` |
 //! | lookup check | peers: `a_newcomer_is_asked_first` |
 //! | record sizes | requests: `what_is_no_request_…` (a value over the limit), `store/memory/tests.rs` |
-//! | records: `Pubkey*`, value store | `validator/tests.rs`, `store/memory/tests.rs`; looking a public key up is a get of its key, there is no call of its own |
+//! | records: `Pubkey*`, value store | `validator/tests.rs`, `store/memory/tests.rs`; looking a public key up is a get of its key: `KadHandle::public_key` |
 //! | providers manager | `store/memory/tests.rs`; providers: `who_asks_for_providers_…`. Its cache does not apply: there is none |
 //! | optimistic provide | `tests/mod.rs`; providers: `an_optimistic_announcement_…` |
 //! | provider (sweep): 37 tests | does not apply: records are published one by one |

@@ -77,6 +77,31 @@ fn a_stream_carries_any_number_of_requests() {
     );
 }
 
+/// What has no response leaves its stream open for the next request.
+#[test]
+fn a_request_may_follow_one_without_a_response() {
+    let mut bench = server(|_| {});
+    let connection = bench.connect(1, REMOTE, Direction::Inbound);
+    let stream = bench.inbound(connection, NAME);
+    let mut announcement = Vec::new();
+    let address: crate::multiaddr::Multiaddr = REMOTE.parse().unwrap();
+    let addresses = [address.as_bytes()];
+    request::add_provider(&mut announcement, b"thing", &peer(1), addresses);
+    for _ in 0..3 {
+        bench.data(connection, stream, &announcement);
+        assert_eq!(bench.sent(stream), [] as [Bytes; 0]);
+        bench.processed(connection);
+        let mut ask = Vec::new();
+        request::get_providers(&mut ask, b"thing");
+        bench.data(connection, stream, &ask);
+        let sent = bench.sent(stream);
+        let answer = Message::decode(&sent[0]).unwrap();
+        assert_eq!(answer.kind, MessageType::GetProviders);
+        bench.processed(connection);
+    }
+    assert_eq!(resets(&mut bench), []);
+}
+
 #[test]
 fn a_stream_without_a_request_is_reset_in_time() {
     let mut bench = server(|_| {});

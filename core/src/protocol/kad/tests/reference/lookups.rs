@@ -507,3 +507,27 @@ fn only_whole_lookups_measure_the_network() {
         assert_eq!(estimate.is_some(), whole, "{estimate:?}");
     }
 }
+
+/// A node that begins to listen while nobody is connected looks around; one that has connections need not.
+#[test]
+fn a_lonely_node_that_listens_looks_around() {
+    for connected in [false, true] {
+        let mut config = quiet();
+        config.automatic_bootstrap_throttle = Some(SECOND / 2);
+        let mut bench = Bench::new(config);
+        bench.know([1]);
+        bench.pass(SECOND);
+        bench.serve(|_| Some(closer(FIND, &[])));
+        bench.pass(SECOND);
+        assert!(bench.asked.is_empty());
+        if connected {
+            bench.connect(1);
+        }
+        let more = [address(LOCAL), address(LOCAL + 1)];
+        bench.run(|dht, at| dht.handle_local_addresses(at, &more, &more[..1]));
+        bench.pass(SECOND / 4);
+        assert!(bench.asked.is_empty());
+        bench.pass(SECOND / 2);
+        assert_eq!(bench.is_asked(1), !connected);
+    }
+}
