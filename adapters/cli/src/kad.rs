@@ -78,7 +78,8 @@ struct Seeker {
 /// Which addresses are believed: on the public DHT, of which public peers are known, no others.
 fn scope(options: &KadOptions) -> AddressScope {
     let is_public = options.kad_protocol == PROTOCOL_NAME;
-    if is_public && options.bootstrap.iter().all(Multiaddr::is_global) {
+    let is_direct = |address: &Multiaddr| address.is_global() && !address.is_relayed();
+    if is_public && options.bootstrap.iter().all(is_direct) {
         AddressScope::Public
     } else {
         AddressScope::Any

@@ -165,7 +165,8 @@ pub struct Config {
     /// How long after a new peer in a sparse table the node does that by itself. `None` is never, zero at once.
     pub automatic_bootstrap_throttle: Option<Duration>,
 
-    /// How often a peer may ask, on all its connections together. What it asks beyond that is refused.
+    /// How often a peer may ask, on all its connections together. What it asks beyond that waits, and no more is read of that
+    /// stream. A host of a [`Dht`](super::Dht) sees to it itself, by [`admit_request`](super::Dht::admit_request).
     pub request_rate: Rate,
     /// The longest request of a peer, in bytes.
     pub max_request_len: usize,

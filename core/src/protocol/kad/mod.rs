@@ -48,7 +48,7 @@
 //! | checked | it answers, and knows somebody (or this node knows fewer than 20) | the same |
 //! | checked | it does not | stranger |
 //! | in the table | it answers | in the table; its failures are forgotten |
-//! | in the table | an address of several did not lead to it | in the table, without that address |
+//! | in the table | an address did not lead to it, and another one did | in the table, without the first |
 //! | in the table | it has not answered for [`liveness_interval`](Config::liveness_interval) | asked whether it is there |
 //! | in the table | [`max_failures`](Config::max_failures) requests in a row fail | stranger |
 //! | in the table | identify tells that it no longer speaks the protocol, or a stream of it is refused | stranger |

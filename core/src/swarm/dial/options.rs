@@ -200,10 +200,10 @@ impl AttemptError {
     /// Whether it speaks against the address, not against this node's means.
     pub(crate) const fn blames_address(&self) -> bool {
         match self {
-            Self::Transport(error) => matches!(
-                error,
-                TransportError::Refused | TransportError::Unreachable | TransportError::TimedOut
-            ),
+            // That there is no way there may be this node's own network.
+            Self::Transport(error) => {
+                matches!(error, TransportError::Refused | TransportError::TimedOut)
+            }
             Self::WrongPeer { .. } | Self::TimedOut | Self::OtherPeer | Self::OwnAddress => true,
             _ => false,
         }

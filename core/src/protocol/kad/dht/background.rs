@@ -1,6 +1,6 @@
 //! What a node does without being asked: bootstraps, republication, liveness, sweeping.
 
-use super::{Deadline, Dht, Moment, storing::Awaiting};
+use super::{Deadline, Dht, Moment, removals::Own, storing::Awaiting};
 use crate::protocol::kad::{
     query::{AddProviderContext, PutRecordContext, QueryInfo, QueryOptions},
     record::{ProviderRecord, Quorum},
@@ -102,7 +102,7 @@ impl<S: RecordStore> Dht<S> {
     /// Whether there is nobody to give anything to. Then it is looked again after a while.
     fn is_alone(&mut self, at: Moment, run: Deadline) -> bool {
         let alone = self.table.is_empty();
-        if alone {
+        if alone && !self.stopped {
             self.timers.set(run, at.now.saturating_add(RETRY));
         }
         alone
@@ -144,7 +144,9 @@ impl<S: RecordStore> Dht<S> {
             let validator = &self.config.validator;
             // What was valid when it came need not be now: peers would refuse it.
             let is_valid = || validator.validate(&key, &record.value, at.unix).is_ok();
-            let context = self.jobs.context(&key, local).filter(|_| is_valid());
+            let unwanted = local && self.is_unwanted(&Own::Record(key.clone()));
+            let context = self.jobs.context(&key, local);
+            let context = context.filter(|_| !unwanted && is_valid());
             let Some(context) = context else {
                 last = Some(key);
                 continue;
@@ -189,6 +191,10 @@ impl<S: RecordStore> Dht<S> {
     pub(super) fn publish_providers(&mut self, at: Moment, records: Vec<ProviderRecord>) {
         let mut last = None;
         for ProviderRecord { key, .. } in records {
+            if self.is_unwanted(&Own::Provider(key.clone())) {
+                last = Some(key);
+                continue;
+            }
             let context = AddProviderContext::Republish;
             let Ok(id) = self.insert_announcement(at, key.clone(), context) else {
                 return self.jobs.providers_interrupted(last);

@@ -1,13 +1,9 @@
 //! What peers may make this node do: dial others, and answer.
 
-use super::{Dht, InboundId, Moment, Output};
+use super::{Dht, Moment};
 use crate::{
     identity::PeerId,
-    protocol::kad::{
-        query::Query,
-        store::RecordStore,
-        table::{DiversityLimits, Group},
-    },
+    protocol::kad::{query::Query, store::RecordStore, table::Group},
     swarm::Rate,
     time::Instant,
 };
@@ -30,54 +26,58 @@ impl<S: RecordStore> Dht<S> {
         if query.dials.count >= self.config.max_dials_per_query {
             return false;
         }
-        query.dials.count = query.dials.count.saturating_add(1);
         let Some(most) = self.config.max_dials_per_group else {
+            query.dials.count = query.dials.count.saturating_add(1);
             return true;
         };
         let limits = self.config.diversity.unwrap_or_default();
-        let groups = self.groups_of(query, peer, &limits);
-        let full = |group: &Group| {
-            query
-                .dials
-                .groups
-                .get(group)
-                .is_some_and(|count| *count >= most)
-        };
-        if groups.iter().any(full) {
-            return false;
+        let known = self
+            .table
+            .get(peer)
+            .map_or(&[][..], |entry| entry.addresses());
+        let Query { learnt, dials, .. } = query;
+        let mut others = learnt.get_mut(peer);
+        if let Some(learnt) = &mut others {
+            let before = learnt.len();
+            // What is told of an honest peer besides must not keep it from being asked.
+            learnt.retain(|address| {
+                let count = limits
+                    .group(address)
+                    .and_then(|group| dials.groups.get(&group));
+                count.is_none_or(|count| *count < most)
+            });
+            if learnt.is_empty() && before > 0 && known.is_empty() {
+                return false;
+            }
         }
-        for group in groups {
-            let count = query.dials.groups.entry(group).or_default();
+        for group in limits.groups(
+            known
+                .iter()
+                .chain(others.into_iter().flatten().map(|a| &*a)),
+        ) {
+            let count = dials.groups.entry(group).or_default();
             *count = count.saturating_add(1);
         }
+        dials.count = dials.count.saturating_add(1);
         true
     }
 
-    /// The networks in which a peer would be dialed.
-    fn groups_of(
-        &self,
-        query: &Query,
-        peer: &PeerId,
-        limits: &DiversityLimits,
-    ) -> smallvec::SmallVec<[Group; 4]> {
-        let learnt = query.learnt.get(peer).into_iter().flatten();
-        let known = self.table.get(peer).map(|entry| entry.addresses());
-        limits.groups(known.into_iter().flatten().chain(learnt))
-    }
-
-    /// Whether a peer has asked more than it may. Then the request is refused.
-    pub(super) fn asks_too_much(&mut self, at: Moment, to: InboundId, from: &PeerId) -> bool {
+    /// Whether a request of a peer may be dealt with now; then it counts. Otherwise the time at which it may: hosts let it wait,
+    /// and read no more of that stream. Peers without a connection are not limited.
+    ///
+    /// # Errors
+    /// That time.
+    pub fn admit_request(&mut self, at: Moment, from: &PeerId) -> Result<(), Instant> {
         let rate = self.config.request_rate;
         let Some(member) = self.members.get_mut(from) else {
-            return false;
+            return Ok(());
         };
-        if member.requests.take(at.now, rate) {
-            return false;
+        let admitted = member.requests.take(at.now, rate);
+        if admitted.is_err() {
+            let count = &mut self.statistics.delayed_requests;
+            *count = count.saturating_add(1);
         }
-        let count = &mut self.statistics.too_many_requests;
-        *count = count.saturating_add(1);
-        self.outputs.push_back(Output::Refuse { to });
-        true
+        admitted
     }
 }
 
@@ -88,13 +88,15 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// Takes one, if there is one.
-    fn take(&mut self, now: Instant, rate: Rate) -> bool {
+    /// Takes one, if there is one; or when there will be.
+    fn take(&mut self, now: Instant, rate: Rate) -> Result<(), Instant> {
         let after = self.full_at.max(now) + rate.interval;
-        let allowed = after - now <= rate.interval.saturating_mul(rate.burst);
-        if allowed {
-            self.full_at = after;
+        let most = rate.interval.saturating_mul(rate.burst);
+        let ahead = after - now;
+        if ahead > most {
+            return Err(now + ahead.saturating_sub(most));
         }
-        allowed
+        self.full_at = after;
+        Ok(())
     }
 }

@@ -182,8 +182,8 @@ impl<S: RecordStore> Dht<S> {
             validator: self.config.validator.clone(),
         };
         self.room_for_query()?;
-        self.keep_own(&Own::Record(record.key.clone()));
-        let stored = self.store_first(at, put)?;
+        let own = Own::Record(record.key.clone());
+        let stored = self.store_own(at, put, own)?;
         let context = PutRecordContext::Publish;
         let id = self.insert_put(at, record, quorum, context, options)?;
         self.begin_once_stored(at, id, stored);
@@ -230,8 +230,8 @@ impl<S: RecordStore> Dht<S> {
             origin: Origin::Local,
         };
         self.room_for_query()?;
-        self.keep_own(&Own::Provider(key.clone()));
-        let stored = self.store_first(at, add)?;
+        let own = Own::Provider(key.clone());
+        let stored = self.store_own(at, add, own)?;
         let id = self.insert_announcement(at, key, AddProviderContext::Publish)?;
         self.begin_once_stored(at, id, stored);
         Ok(id)

@@ -392,6 +392,16 @@ impl<S: RecordStore> Dht<S> {
                 RoutingUpdate::Failed
             };
         }
+        if self.table.pending(&peer).is_some() {
+            self.table.add_address(&peer, &address);
+            let entry = self.table.pending(&peer);
+            let is_there = entry.is_some_and(|entry| entry.addresses().contains(&address));
+            return if is_there {
+                RoutingUpdate::Pending
+            } else {
+                RoutingUpdate::Failed
+            };
+        }
         let update = match self.table.insert(at.now, peer, [&address], status) {
             Insert::Added => {
                 self.routed(at, peer, true, None);

@@ -155,8 +155,8 @@ pub struct Statistics {
     pub malformed_requests: u64,
     /// Responses of peers that were malformed, or were of another type or about another key than the request.
     pub malformed_responses: u64,
-    /// Requests of peers that asked more often than they [may](Config::request_rate).
-    pub too_many_requests: u64,
+    /// How often a request of a peer had to wait, for it asks more often than it [may](Config::request_rate).
+    pub delayed_requests: u64,
     /// Values from peers that are not valid.
     pub invalid_values: u64,
     /// Records and provider records of peers that the store did not take.

@@ -327,6 +327,8 @@ impl<S: RecordStore> Dht<S> {
                     query.peers.on_failure(&peer);
                 }
                 Step::Ask(peer) if !self.may_ask(&mut query, &peer) => {
+                    // It may have been closer than those that will be found.
+                    query.cut_short = true;
                     self.statistics.passed_over = self.statistics.passed_over.saturating_add(1);
                     query.peers.on_failure(&peer);
                 }

@@ -34,9 +34,14 @@ impl<S: RecordStore> Dht<S> {
         self.ask_to_remove(at, own, number);
     }
 
-    /// It is wanted again.
-    pub(super) fn keep_own(&mut self, own: &Own) {
-        self.removals.wanted.remove(own);
+    /// It is to be stored again, perhaps: whether it was to be forgotten until now.
+    pub(super) fn suspend_removal(&mut self, own: &Own) -> bool {
+        self.removals.wanted.remove(own).is_some()
+    }
+
+    /// Whether it is still to be forgotten.
+    pub(super) fn is_unwanted(&self, own: &Own) -> bool {
+        self.removals.wanted.contains_key(own)
     }
 
     fn ask_to_remove(&mut self, at: Moment, own: Own, number: u64) {
@@ -55,11 +60,13 @@ impl<S: RecordStore> Dht<S> {
         if self.removals.wanted.get(own) != Some(&number) {
             return;
         }
-        if matches!(reply, StoreReply::Failed(_)) {
-            let again = at.now.saturating_add(RETRY);
-            self.timers.set(Deadline::Removals, again);
-        } else {
+        if !matches!(reply, StoreReply::Failed(_)) {
             self.removals.wanted.remove(own);
+        } else if !self.stopped {
+            let again = at.now.saturating_add(RETRY);
+            let before = self.timers.get(Deadline::Removals);
+            let again = before.map_or(again, |before| before.min(again));
+            self.timers.set(Deadline::Removals, again);
         }
     }
 

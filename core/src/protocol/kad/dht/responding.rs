@@ -42,9 +42,6 @@ impl<S: RecordStore> Dht<S> {
         addresses_of: &dyn Fn(&PeerId) -> Vec<Multiaddr>,
     ) {
         let Inbound { id: to, from, .. } = inbound;
-        if self.asks_too_much(at, to, &from) {
-            return;
-        }
         let decoded = Message::decode(message);
         let Ok(request) = decoded else {
             return self.malformed(at, to, &from);

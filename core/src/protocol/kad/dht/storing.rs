@@ -50,13 +50,24 @@ pub(super) enum Awaiting {
     /// A query wants what this node itself has.
     OwnRecord(QueryId),
     OwnProviders(QueryId),
-    /// A query can begin.
-    Stored(QueryId),
+    /// A query can begin; or what was to be forgotten before still is.
+    Stored {
+        query: QueryId,
+        forgotten: Option<Own>,
+    },
     /// Records to publish or replicate.
     Records,
     /// Provider records to publish again.
     Provided,
     Sweep,
+}
+
+/// Something that is being stored.
+#[derive(Debug)]
+pub(super) struct Storing {
+    reply: StoreRequestId,
+    /// It was to be forgotten before.
+    forgotten: Option<Own>,
 }
 
 impl Awaiting {
@@ -106,8 +117,27 @@ impl<S: RecordStore> Dht<S> {
         (id, self.store.submit(id, request, at.unix, waker))
     }
 
-    /// Stores something of this node's own before a query about it begins: done, or the name of the reply to come.
-    pub(super) fn store_first(
+    /// Stores something of this node's own before a query about it begins: done, or the name of the reply to come. It is to be
+    /// forgotten no more, unless the store refuses it.
+    pub(super) fn store_own(
+        &mut self,
+        at: Moment,
+        request: StoreRequest,
+        own: Own,
+    ) -> Result<Option<Storing>, QueryRefused> {
+        let forgotten = self.suspend_removal(&own).then_some(own);
+        match self.store_first(at, request) {
+            Ok(reply) => Ok(reply.map(|reply| Storing { reply, forgotten })),
+            Err(refused) => {
+                if let Some(own) = forgotten {
+                    self.remove_own(at, own);
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    fn store_first(
         &mut self,
         at: Moment,
         request: StoreRequest,
@@ -127,11 +157,12 @@ impl<S: RecordStore> Dht<S> {
         &mut self,
         at: Moment,
         query: QueryId,
-        stored: Option<StoreRequestId>,
+        stored: Option<Storing>,
     ) {
         match stored {
-            Some(reply) => {
-                self.awaiting.insert(reply, Awaiting::Stored(query));
+            Some(Storing { reply, forgotten }) => {
+                self.awaiting
+                    .insert(reply, Awaiting::Stored { query, forgotten });
             }
             None => self.begin_lookup(at, query),
         }
@@ -189,9 +220,14 @@ impl<S: RecordStore> Dht<S> {
                 }
                 self.own_store_replied(at, id);
             }
-            (Awaiting::Stored(id), reply) => match stored(&reply) {
-                Ok(()) => self.begin_lookup(at, id),
-                Err(error) => self.not_stored(at, id, error),
+            (Awaiting::Stored { query, forgotten }, reply) => match stored(&reply) {
+                Ok(()) => self.begin_lookup(at, query),
+                Err(error) => {
+                    if let Some(own) = forgotten {
+                        self.remove_own(at, own);
+                    }
+                    self.not_stored(at, query, error);
+                }
             },
             (Awaiting::Removal { own, number }, reply) => {
                 self.removal_over(at, &own, number, &reply);

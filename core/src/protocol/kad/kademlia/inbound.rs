@@ -7,6 +7,8 @@
 //! | waiting | a request | answering; no other request is read meanwhile |
 //! | waiting | nothing for [`inbound_timeout`](super::super::Config::inbound_timeout), or between two requests for [`inbound_idle_timeout`](super::super::Config::inbound_idle_timeout) | reset |
 //! | waiting | the peer finishes | finished |
+//! | waiting | a request of a peer that [asks too often](super::super::Config::request_rate) | delayed; no other request is read meanwhile |
+//! | delayed | the time at which it may ask | answering |
 //! | answering | the answer, or there is none for this request | waiting; finished, if the peer has |
 //! | answering | the request is malformed or refused | reset |
 //! | any | the node becomes a client | reset |
@@ -34,6 +36,8 @@ pub(super) struct Inbound {
     answering: Option<InboundId>,
     /// An answer there was no room for yet.
     unsent: Option<Bytes>,
+    /// A request that waits, for its peer asks too often.
+    delayed: Option<Bytes>,
     /// Since when it is idle, after a first request.
     idle: Option<Instant>,
     finished: bool,
@@ -84,6 +88,7 @@ impl<S: RecordStore> Kademlia<S> {
             peer,
             answering: None,
             unsent: None,
+            delayed: None,
             idle: None,
             finished: false,
         };
@@ -95,6 +100,15 @@ impl<S: RecordStore> Kademlia<S> {
 
     /// A request of a peer.
     pub(super) fn request(&mut self, stream: StreamRef, bytes: &Bytes, cx: &mut Cx<'_>) {
+        let Some(inbound) = self.inbound.get_mut(&stream) else {
+            return;
+        };
+        if let Err(later) = self.dht.admit_request(super::moment(cx), &inbound.peer) {
+            (inbound.delayed, inbound.idle) = (Some(bytes.clone()), None);
+            self.timers.set(Deadline::Delayed(stream), later);
+            cx.pause(stream);
+            return;
+        }
         let id = InboundId(self.received);
         self.received = self.received.saturating_add(1);
         let late = cx
@@ -120,6 +134,14 @@ impl<S: RecordStore> Kademlia<S> {
         self.carry_out(cx);
         if self.answering.contains_key(&id) {
             cx.pause(stream);
+        }
+    }
+
+    /// A request has waited long enough.
+    pub(super) fn delay_over(&mut self, stream: StreamRef, cx: &mut Cx<'_>) {
+        let inbound = self.inbound.get_mut(&stream);
+        if let Some(bytes) = inbound.and_then(|inbound| inbound.delayed.take()) {
+            self.request(stream, &bytes, cx);
         }
     }
 
@@ -180,7 +202,8 @@ impl<S: RecordStore> Kademlia<S> {
         };
         inbound.finished = true;
         inbound.idle = None;
-        if inbound.answering.is_none() && inbound.unsent.is_none() {
+        let waits = inbound.answering.is_some() || inbound.delayed.is_some();
+        if !waits && inbound.unsent.is_none() {
             cx.finish(stream);
         }
     }
@@ -198,6 +221,7 @@ impl<S: RecordStore> Kademlia<S> {
     pub(super) fn stream_over(&mut self, stream: StreamRef, _cx: &mut Cx<'_>) {
         self.streams.remove(&stream);
         self.timers.clear(Deadline::Inbound(stream));
+        self.timers.clear(Deadline::Delayed(stream));
         self.timers.clear(Deadline::Drain(stream));
         let Some(inbound) = self.inbound.remove(&stream) else {
             return;

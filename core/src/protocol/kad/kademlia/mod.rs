@@ -46,6 +46,8 @@ type Cx<'a> = Context<'a, Event>;
 enum Deadline {
     /// A peer's stream has been idle for too long.
     Inbound(StreamRef),
+    /// A request has waited, for its peer asks too often.
+    Delayed(StreamRef),
     /// A stream whose response has come is not finished by the peer.
     Drain(StreamRef),
 }
@@ -298,6 +300,7 @@ impl<S: RecordStore> Kademlia<S> {
                     cx.reset(stream, crate::connection::code::NO_ERROR);
                     self.stream_over(stream, cx);
                 }
+                Deadline::Delayed(stream) => self.delay_over(stream, cx),
             }
         }
         self.with_dht(cx, |dht, at| dht.handle_timeout(at));

@@ -173,17 +173,13 @@ impl<S: RecordStore> Kademlia<S> {
 
     pub(super) fn dialed(&mut self, dial: DialId, failures: &[AddressFailure], cx: &mut Cx<'_>) {
         if let Some(peer) = self.dial_over(dial) {
-            self.addresses_failed(&peer, failures);
-            self.ask_waiting(&peer, cx);
-        }
-    }
-
-    /// Forgets addresses that did not lead to a peer, as long as there is another one.
-    fn addresses_failed(&mut self, peer: &PeerId, failures: &[AddressFailure]) {
-        for failure in failures {
-            if failure.error.blames_address() {
-                self.dht.handle_address_failed(peer, &failure.address);
+            // Another one did lead there. Where all have failed, it may have been this node that was cut off.
+            for failure in failures {
+                if failure.error.blames_address() {
+                    self.dht.handle_address_failed(&peer, &failure.address);
+                }
             }
+            self.ask_waiting(&peer, cx);
         }
     }
 
@@ -191,7 +187,6 @@ impl<S: RecordStore> Kademlia<S> {
         let Some(peer) = self.dial_over(dial) else {
             return;
         };
-        self.addresses_failed(&peer, error.failures());
         if self
             .peers
             .get(&peer)

@@ -130,8 +130,8 @@ impl Addresses {
         confirmed: bool,
         config: &TableConfig,
     ) -> Self {
-        let mut all = Vec::new();
-        for address in addresses {
+        let (mut all, mut first) = (Vec::new(), false);
+        for (place, address) in addresses.into_iter().enumerate() {
             if all.len() >= config.max_addresses.max(1) {
                 break;
             }
@@ -140,9 +140,10 @@ impl Addresses {
                 && !all.contains(&address)
             {
                 all.push(address);
+                first |= place == 0;
             }
         }
-        let confirmed = usize::from(confirmed && !all.is_empty());
+        let confirmed = usize::from(confirmed && first);
         Self { all, confirmed }
     }
 

@@ -30,7 +30,7 @@ use crate::{
 use alloc::{boxed::Box, vec::Vec};
 use bucket::{Bucket, Pending, is_live};
 use closest::has_bit;
-use core::{borrow::Borrow, cell::Cell, num::NonZeroUsize, time::Duration};
+use core::{borrow::Borrow, num::NonZeroUsize, time::Duration};
 use diversity::Groups;
 use entry::{Addresses, clean};
 
@@ -148,8 +148,6 @@ pub struct RoutingTable {
     buckets: Vec<Bucket>,
     groups: Groups,
     len: usize,
-    /// The peer that was looked for last, and where: what happens to a peer asks for it several times.
-    last: Cell<Option<(PeerId, Key)>>,
 }
 
 impl RoutingTable {
@@ -162,7 +160,6 @@ impl RoutingTable {
             config,
             buckets: Vec::new(),
             len: 0,
-            last: Cell::new(None),
         }
     }
 
@@ -191,7 +188,7 @@ impl RoutingTable {
         addresses: impl IntoIterator<Item = impl Borrow<Multiaddr>>,
         status: Status,
     ) -> Insert {
-        let position = self.position_of(&peer);
+        let position = Key::of_peer(&peer);
         let Some(index) = self.local.distance(&position).ilog2() else {
             return Insert::Own;
         };
@@ -665,19 +662,8 @@ impl RoutingTable {
         silent.into_iter().map(|(_, peer)| peer)
     }
 
-    fn position_of(&self, peer: &PeerId) -> Key {
-        if let Some((last, position)) = self.last.get()
-            && last == *peer
-        {
-            return position;
-        }
-        let position = Key::of_peer(peer);
-        self.last.set(Some((*peer, position)));
-        position
-    }
-
     fn index(&self, peer: &PeerId) -> Option<u8> {
-        self.local.distance(&self.position_of(peer)).ilog2()
+        self.local.distance(&Key::of_peer(peer)).ilog2()
     }
 
     fn search(&self, index: u8) -> Result<usize, usize> {

@@ -8,6 +8,7 @@ mod nodes;
 mod reference;
 mod regressions;
 mod schedules;
+mod stores;
 mod streams;
 mod village;
 

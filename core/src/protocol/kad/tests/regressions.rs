@@ -5,7 +5,7 @@ use super::{
         Answer, Bench, HOUR, LOCAL, SECOND, by_distance, closer, echo, greatest, key, kind,
         providers, quiet, response, roomy, value,
     },
-    schedules::SlowStore,
+    stores::SlowStore,
     village::{Village, address, peer},
 };
 use crate::{

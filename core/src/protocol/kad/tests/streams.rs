@@ -77,6 +77,33 @@ fn a_stream_carries_any_number_of_requests() {
     );
 }
 
+/// Requests beyond the rate wait: none is lost, and none is answered before its time.
+#[test]
+fn requests_that_come_too_fast_are_answered_later() {
+    let rate = crate::swarm::Rate::new(Duration::from_millis(100), 2);
+    let mut bench = server(|config| config.request_rate = rate);
+    let connection = bench.connect(1, REMOTE, Direction::Inbound);
+    let streams: Vec<_> = (0..4).map(|_| bench.inbound(connection, NAME)).collect();
+    for stream in &streams {
+        bench.data(connection, *stream, &find_node(b"x"));
+        bench.finish(connection, *stream);
+    }
+    let answered = |bench: &mut Bench<Kademlia>| {
+        let told = bench.told().into_iter();
+        let sent = told.filter(|(_, message)| matches!(message, ToConnectionMessage::Send { .. }));
+        sent.count()
+    };
+    assert_eq!(answered(&mut bench), 2);
+    bench.wait(Duration::from_millis(99));
+    assert_eq!(answered(&mut bench), 0);
+    bench.wait(Duration::from_millis(1));
+    assert_eq!(answered(&mut bench), 1);
+    bench.wait(Duration::from_millis(100));
+    assert_eq!(answered(&mut bench), 1);
+    bench.wait(Duration::from_secs(5));
+    assert_eq!(resets(&mut bench), []);
+}
+
 /// What has no response leaves its stream open for the next request.
 #[test]
 fn a_request_may_follow_one_without_a_response() {

@@ -208,7 +208,11 @@ impl Model {
         if list.is_empty() {
             return Insert::NoAddress;
         }
-        let others = list.split_off(usize::from(status == Status::Connected));
+        // The first one given is that of the connection, if it may be kept.
+        let first = addresses
+            .first()
+            .is_some_and(|first| kept(&peer, first).is_some());
+        let others = list.split_off(usize::from(status == Status::Connected && first));
         let known = Known {
             peer,
             confirmed: list,
