@@ -2,10 +2,7 @@
 
 use super::dial::{AttemptId, DialId};
 use crate::{swarm::ResolveId, time::Instant};
-use alloc::{
-    collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut},
-    vec::Vec,
-};
+use alloc::collections::{BTreeMap, BinaryHeap, binary_heap::PeekMut};
 use core::cmp::Reverse;
 
 /// What a deadline is for. Deadlines of the same instant fire in this order.
@@ -81,8 +78,8 @@ impl<K: Ord> Default for Timers<K> {
     }
 }
 
-/// So many more may be queued than there are, beyond twice as many.
-const LEFT_OVER: usize = 16;
+/// Up to so many are few.
+const LEFT_OVER: usize = 8;
 
 impl<K: Copy + Ord> Timers<K> {
     /// Sets the deadline of `key`, in place of the one it had. One at [`Instant::FAR_FUTURE`] never comes: it is none, even
@@ -141,21 +138,21 @@ impl<K: Copy + Ord> Timers<K> {
         }
     }
 
-    /// Sees to it that not too much is left over in the queue.
+    /// Sees to it that not too much is left over in the queue, nor memory for more than there was for long.
     fn limit(&mut self) {
-        if self.queue.len()
-            > self
-                .by_key
-                .len()
-                .saturating_mul(2)
-                .saturating_add(LEFT_OVER)
-        {
-            let anew = self.by_key.iter_mut().map(|(key, deadline)| {
-                deadline.queued = deadline.at;
-                Reverse((deadline.at, *key))
-            });
-            self.queue = anew.collect::<Vec<_>>().into();
+        let room = self.by_key.len().saturating_add(LEFT_OVER);
+        let is_crowded = self.queue.len() > room.saturating_mul(2);
+        if !is_crowded && self.queue.capacity() <= room.saturating_mul(8) {
+            return;
         }
+        let mut anew = core::mem::take(&mut self.queue).into_vec();
+        anew.clear();
+        anew.shrink_to(room.saturating_mul(4));
+        anew.extend(self.by_key.iter_mut().map(|(key, deadline)| {
+            deadline.queued = deadline.at;
+            Reverse((deadline.at, *key))
+        }));
+        self.queue = anew.into();
     }
 
     /// Sets the deadline, or takes it away.
@@ -222,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_sorted_list(operations in prop::collection::vec((0u64..8, 0u64..50, 0u8..3), 0..200)) {
+        fn behaves_like_a_sorted_list(operations in prop::collection::vec((0u64..8, 0u64..50, 0u8..3), 0..300)) {
             let mut timers = Timers::default();
             let mut model: Vec<(Instant, Timer)> = Vec::new();
             for (key, at, what) in operations {
@@ -250,7 +247,8 @@ mod tests {
                 model.sort();
                 prop_assert_eq!(timers.next(), model.first().map(|(at, _)| *at));
                 prop_assert_eq!(timers.len(), model.len());
-                prop_assert!(timers.queue.len() <= 2 * timers.len() + LEFT_OVER);
+                let room = timers.len() + LEFT_OVER;
+                prop_assert!(timers.queue.len() <= 2 * room && timers.queue.capacity() <= 8 * room);
                 for key in 0..8 {
                     let at = model.iter().find(|(_, timer)| *timer == Timer::Job(key));
                     prop_assert_eq!(timers.get(Timer::Job(key)), at.map(|(at, _)| *at));

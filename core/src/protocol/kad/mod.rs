@@ -81,6 +81,8 @@
 //!   closest do not answer: after many have left at once, whoever does answer tells of the same ones.
 //! - A lookup that stands still asks nobody who could be among the closest only if more than α others should fail; there, 20
 //!   requests are kept under way until its end.
+//! - The time at which a record was received is neither kept nor told (`timeReceived`, which go-libp2p writes and nobody reads from
+//!   others): a stored record has the time at which it ends.
 //! - Time, randomness and the wall clock come from the host. Records expire by the wall clock, so that it can be tested and
 //!   survives a restart.
 //! - Values are [validated](validator::Validator), on every way in. A stored record is replaced only by one that is not worse.
