@@ -152,10 +152,7 @@ impl<S: RecordStore> Dht<S> {
                 continue;
             };
             if context == PutRecordContext::Republish {
-                let ttl = self.config.record_ttl;
-                record.expires = record
-                    .expires
-                    .or_else(|| ttl.map(|ttl| at.unix.saturating_add(ttl)));
+                self.limit_life(at, &mut record);
             }
             let options = QueryOptions::new();
             // Not all: a network with fewer peers than the replication factor would fail for ever.

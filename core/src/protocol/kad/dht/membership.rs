@@ -378,30 +378,20 @@ impl<S: RecordStore> Dht<S> {
         if address.peer_id().is_some_and(|other| other != peer) {
             return RoutingUpdate::Failed;
         }
-        let status = self.status(&peer);
         let address = address.without_peer_id();
-        if self.table.contains(&peer) {
-            if self.table.add_address(&peer, &address) {
+        let is_in = self.table.contains(&peer);
+        if is_in || self.table.pending(&peer).is_some() {
+            if self.table.add_address(&peer, &address) && is_in {
                 self.routed(at, peer, false, None);
             }
-            let entry = self.table.get(&peer);
-            let is_there = entry.is_some_and(|entry| entry.addresses().contains(&address));
-            return if is_there {
-                RoutingUpdate::Success
-            } else {
-                RoutingUpdate::Failed
+            let entry = self.table.get(&peer).or(self.table.pending(&peer));
+            return match entry.filter(|entry| entry.addresses().contains(&address)) {
+                None => RoutingUpdate::Failed,
+                Some(_) if is_in => RoutingUpdate::Success,
+                Some(_) => RoutingUpdate::Pending,
             };
         }
-        if self.table.pending(&peer).is_some() {
-            self.table.add_address(&peer, &address);
-            let entry = self.table.pending(&peer);
-            let is_there = entry.is_some_and(|entry| entry.addresses().contains(&address));
-            return if is_there {
-                RoutingUpdate::Pending
-            } else {
-                RoutingUpdate::Failed
-            };
-        }
+        let status = self.status(&peer);
         let update = match self.table.insert(at.now, peer, [&address], status) {
             Insert::Added => {
                 self.routed(at, peer, true, None);

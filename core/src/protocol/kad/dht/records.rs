@@ -142,17 +142,26 @@ impl<S: RecordStore> Dht<S> {
         if peers.is_empty() {
             return;
         }
-        let mut best = best.clone();
-        let ttl = self.config.record_ttl;
-        best.expires = best
-            .expires
-            .or_else(|| ttl.map(|ttl| at.unix.saturating_add(ttl)));
-        let mut message = Vec::new();
-        request::put_value(&mut message, &best, at.unix, best.publisher.as_ref());
-        let message = Bytes::from(message);
+        let message = self.put_message(at, best.clone());
         for peer in peers {
             self.request(at, peer, message.clone(), true, Purpose::Correction);
         }
+    }
+
+    /// The request by which a record is given to a peer.
+    pub(super) fn put_message(&self, at: Moment, mut record: Record) -> Bytes {
+        self.limit_life(at, &mut record);
+        let mut message = Vec::new();
+        request::put_value(&mut message, &record, at.unix, record.publisher.as_ref());
+        message.into()
+    }
+
+    /// A record that does not say for how long it is valid is for others as long as records are.
+    pub(super) fn limit_life(&self, at: Moment, record: &mut Record) {
+        let ttl = self.config.record_ttl;
+        record.expires = record
+            .expires
+            .or_else(|| ttl.map(|ttl| at.unix.saturating_add(ttl)));
     }
 
     /// A peer took a record.

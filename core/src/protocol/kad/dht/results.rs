@@ -236,14 +236,9 @@ impl<S: RecordStore> Dht<S> {
         *phase = PutRecordPhase::PutRecord {
             success: Vec::new(),
         };
-        let mut sent = record.clone();
-        let ttl = self.config.record_ttl;
-        sent.expires = sent
-            .expires
-            .or_else(|| ttl.map(|ttl| at.unix.saturating_add(ttl)));
-        let mut message = Vec::new();
-        request::put_value(&mut message, &sent, at.unix, sent.publisher.as_ref());
-        self.give_to(at, id, peers, message.into());
+        let record = record.clone();
+        let message = self.put_message(at, record);
+        self.give_to(at, id, peers, message);
     }
 
     fn conclude_put(&mut self, at: Moment, id: QueryId, mut query: Box<Query>, end: End) {

@@ -22,6 +22,8 @@ pub(super) struct SlowStore {
     pub(super) slow: bool,
     /// It can do nothing at the moment.
     pub(super) broken: bool,
+    /// It may hold what was stored in an earlier life.
+    pub(super) durable: bool,
     held: Vec<(StoreRequestId, StoreReply)>,
     ready: VecDeque<(StoreRequestId, StoreReply)>,
 }
@@ -32,8 +34,19 @@ impl SlowStore {
             inner: MemoryStore::new(&peer(LOCAL), MemoryStoreConfig::default()),
             slow: true,
             broken: false,
+            durable: false,
             held: Vec::new(),
             ready: VecDeque::new(),
+        }
+    }
+
+    /// A store that replies at once, and was there before.
+    pub(super) fn durable(inner: MemoryStore) -> Self {
+        Self {
+            inner,
+            slow: false,
+            durable: true,
+            ..Self::new()
         }
     }
 
@@ -51,6 +64,10 @@ impl SlowStore {
 }
 
 impl RecordStore for SlowStore {
+    fn is_durable(&self) -> bool {
+        self.durable
+    }
+
     fn submit(
         &mut self,
         id: StoreRequestId,

@@ -1,19 +1,17 @@
 //! Publishing again.
 
-use super::super::bench::{Bench, HOUR, SECOND, closer, echo, key, kind, quiet};
-use super::super::village::peer;
-use crate::{
-    identity::PeerId,
-    protocol::kad::{
-        Config, Event, MemoryStore, QueryOptions, QueryResult, Quorum, Record, RecordKey,
-        RecordStore,
-        dht::RpcFailure,
-        message::{MessageType, request},
-        store::{Origin, StoreReply, StoreRequest, StoreRequestId},
-    },
-    time::UnixTime,
+use super::super::{
+    bench::{Bench, HOUR, SECOND, closer, echo, key, kind, quiet},
+    stores::SlowStore,
+    village::peer,
 };
-use core::{task::Waker, time::Duration};
+use crate::protocol::kad::{
+    Config, Event, QueryOptions, QueryResult, Quorum, Record, RecordKey,
+    dht::RpcFailure,
+    message::{MessageType, request},
+    store::{Origin, StoreReply, StoreRequest},
+};
+use core::time::Duration;
 use std::{collections::BTreeMap, vec, vec::Vec};
 
 const FIND: MessageType = MessageType::FindNode;
@@ -337,29 +335,6 @@ fn a_run_waits_until_somebody_is_known() {
     assert_eq!(serve(&mut bench, 21 * HOUR).len(), 0);
 }
 
-/// A memory that was there before.
-struct Durable(MemoryStore);
-
-impl RecordStore for Durable {
-    fn begin(&mut self, local: &PeerId) {
-        self.0.begin(local);
-    }
-
-    fn is_durable(&self) -> bool {
-        true
-    }
-
-    fn submit(
-        &mut self,
-        id: StoreRequestId,
-        request: StoreRequest,
-        now: UnixTime,
-        waker: Option<&Waker>,
-    ) -> Option<StoreReply> {
-        self.0.submit(id, request, now, waker)
-    }
-}
-
 /// A node that never lives for a whole interval publishes what it has all the same, and nothing of others for that.
 #[test]
 fn what_was_stored_in_an_earlier_life_is_published_soon() {
@@ -374,7 +349,7 @@ fn what_was_stored_in_an_earlier_life_is_published_soon() {
         .unwrap();
     for (from, expected) in [(before, vec![key(0), key(1)]), (provided, vec![key(9)])] {
         let mut from = from;
-        let store = Durable(core::mem::take(from.dht.store_mut()));
+        let store = SlowStore::durable(core::mem::take(from.dht.store_mut()));
         let mut bench = Bench::with_store(config.clone(), store);
         bench.know([1]);
         let mut given = Vec::new();
