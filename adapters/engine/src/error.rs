@@ -196,26 +196,3 @@ impl fmt::Display for ListenError {
 }
 
 impl core::error::Error for ListenError {}
-
-/// An operating system's error as the value the swarm understands.
-pub(crate) fn transport_error(error: &io::Error) -> TransportError {
-    use io::ErrorKind as Kind;
-    // Running out of descriptors has no kind of its own: EMFILE is 24 and ENFILE 23 on every Unix, 10024 on Windows.
-    if cfg!(any(unix, windows)) && matches!(error.raw_os_error(), Some(23 | 24 | 10024)) {
-        return TransportError::OutOfDescriptors;
-    }
-    match error.kind() {
-        Kind::ConnectionRefused => TransportError::Refused,
-        Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => {
-            TransportError::Unreachable
-        }
-        Kind::TimedOut => TransportError::TimedOut,
-        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => TransportError::Reset,
-        Kind::AddrInUse => TransportError::AddressInUse,
-        Kind::AddrNotAvailable => TransportError::AddressNotAvailable,
-        Kind::PermissionDenied => TransportError::PermissionDenied,
-        Kind::NotFound => TransportError::NameNotFound,
-        Kind::Unsupported => TransportError::Unsupported,
-        _ => TransportError::Other(error.to_string()),
-    }
-}

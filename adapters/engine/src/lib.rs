@@ -63,7 +63,6 @@
 #![allow(clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
-mod address;
 mod builder;
 mod connection;
 mod driver;
@@ -77,7 +76,11 @@ mod opening;
 mod operations;
 #[cfg(feature = "recording")]
 #[cfg_attr(docsrs, doc(cfg(feature = "recording")))]
-pub mod recording;
+pub mod recording {
+    //! Recordings in files: what went in and out of the machines of hosts, to run them again. A host is recorded by its
+    //! [configuration](drywire::swarm::Config::recorder); the files are those of every other kind of host.
+    pub use drywire_system::recording::*;
+}
 mod requests;
 mod router;
 mod runtime;

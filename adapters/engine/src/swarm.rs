@@ -2,10 +2,8 @@
 //! to them, is carried by whoever works on it: mostly their own drivers, without a turn of this task.
 
 use crate::{
-    address,
     connection::Shared,
     driver::Driver,
-    error::transport_error,
     notify::{Notify, lock},
     router::Router,
     runtime::{Listener, Pipe, Runtime, Timer},
@@ -27,6 +25,7 @@ use drywire::{
     },
     time::{Instant, earliest},
 };
+use drywire_system::{tcp_socket, transport_error};
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
@@ -288,7 +287,7 @@ where
     }
 
     fn listen(&mut self, id: ListenerId, address: &Multiaddr) {
-        let bound = address::tcp(address, |name| self.runtime.interface_index(name))
+        let bound = tcp_socket(address, |name| self.runtime.interface_index(name))
             .ok_or(TransportError::Unsupported)
             .and_then(|socket| {
                 let listener = self
@@ -320,7 +319,7 @@ where
 
     fn dial(&mut self, attempt: AttemptId, address: Multiaddr) {
         let interface = |name: &str| self.runtime.interface_index(name);
-        let Some(socket) = address::tcp(&address, interface) else {
+        let Some(socket) = tcp_socket(&address, interface) else {
             self.reports
                 .push(Report::Dialed(attempt, TransportError::Unsupported));
             return;

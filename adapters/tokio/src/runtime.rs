@@ -13,21 +13,13 @@ use core::{
 };
 use drywire::time::{Instant, UnixTime};
 use drywire_engine::{Listener, Pipe, Runtime, Timer};
-use socket2::{Domain, Protocol, Socket, Type};
-use std::{
-    io,
-    sync::OnceLock,
-    time::{Instant as StdInstant, SystemTime},
-};
+use std::{io, time::Instant as StdInstant};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite as _},
     net::{TcpListener, TcpStream},
     runtime::Handle,
     time::Sleep,
 };
-
-/// Connections the operating system keeps waiting to be accepted.
-const BACKLOG: i32 = 1024;
 
 /// The tokio runtime the process, or a part of it, runs on.
 ///
@@ -94,16 +86,6 @@ impl fmt::Display for NoRuntime {
 
 impl core::error::Error for NoRuntime {}
 
-/// The process's epoch: all drywire instants of a process are comparable.
-fn epoch() -> StdInstant {
-    static EPOCH: OnceLock<StdInstant> = OnceLock::new();
-    // One hour back, so that the first instants of a process are not zero.
-    *EPOCH.get_or_init(|| {
-        let now = StdInstant::now();
-        now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
-    })
-}
-
 impl Runtime for TokioRuntime {
     type Listener = TokioListener;
     type Pipe = TokioPipe;
@@ -125,20 +107,15 @@ impl Runtime for TokioRuntime {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_nanos(u64::try_from(epoch().elapsed().as_nanos()).unwrap_or(u64::MAX))
+        drywire_system::now()
     }
 
     fn unix(&self) -> UnixTime {
-        let since = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        UnixTime::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        drywire_system::unix()
     }
 
     fn entropy(&self) -> io::Result<[u8; 32]> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        Ok(bytes)
+        drywire_system::entropy()
     }
 
     fn timer(&self) -> TokioTimer {
@@ -166,22 +143,8 @@ impl Runtime for TokioRuntime {
 
     fn listen(&self, local: SocketAddr) -> io::Result<TokioListener> {
         let _entered = self.handle.enter();
-        let socket = Socket::new(
-            Domain::for_address(local),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        if local.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        // A port whose last connections are still in TIME_WAIT can be bound again. On Windows the option means something else.
-        #[cfg(unix)]
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&local.into())?;
-        socket.listen(BACKLOG)?;
         Ok(TokioListener {
-            listener: TcpListener::from_std(socket.into())?,
+            listener: TcpListener::from_std(drywire_system::listen(local)?)?,
         })
     }
 
@@ -207,20 +170,11 @@ impl Runtime for TokioRuntime {
     }
 
     fn interface_index(&self, name: &str) -> Option<u32> {
-        let interfaces = if_addrs::get_if_addrs().ok()?;
-        let named = interfaces
-            .into_iter()
-            .find(|interface| interface.name == name)?;
-        named.index
+        drywire_system::interface_index(name)
     }
 
     fn interfaces(&self) -> Vec<IpAddr> {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let addresses = interfaces.iter().map(if_addrs::Interface::ip);
-        // Nobody can dial a link-local address without knowing the interface on which to look for it.
-        addresses
-            .filter(|address| !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()))
-            .collect()
+        drywire_system::interfaces()
     }
 }
 
@@ -286,7 +240,7 @@ impl Timer for TokioTimer {
     fn arm(&mut self, deadline: Instant) {
         let after = Duration::from_nanos(deadline.as_nanos());
         // A deadline beyond what the platform can tell is as good as a year away; the engine arms again.
-        let at = epoch()
+        let at = drywire_system::epoch()
             .checked_add(after)
             .or_else(|| StdInstant::now().checked_add(Duration::from_secs(31_536_000)))
             .unwrap_or_else(StdInstant::now);

@@ -67,6 +67,7 @@ fn what_its_commands_and_links_name_exists() {
         "adapters/sim",
         "adapters/tokio",
         "adapters/store-redb",
+        "adapters/system",
         "adapters/cli",
     ]
     .map(|package| value(&format!("{package}/Cargo.toml"), "name"))

@@ -1,32 +1,28 @@
 //! Recordings in files: what went in and out of the machines of hosts, to run them again.
 //!
 //! What a recording is, and what runs again from it, says [`drywire::recording`]. Here is where it lies: a [`FileRecorder`]
-//! writes it, a [`RecordingFile`] reads it. Recording a host of whatever runtime is a matter of its configuration:
+//! writes it, a [`RecordingFile`] reads it. Recording a host of whatever kind is a matter of its configuration:
 //!
 //! ```
-//! use drywire::{protocol::Standard, recording::Script, swarm::{Config, DialOptions}};
-//! use drywire_engine::{Host, recording::{FileRecorder, RecordingFile}};
-//! use drywire_sim::World;
+//! use drywire::{
+//!     identity::Keypair, node::Node, protocol::Standard, recording::Script, seed::Seed,
+//!     swarm::{Config, Swarm},
+//! };
+//! use drywire_system::{now, recording::{FileRecorder, RecordingFile}, unix};
 //!
 //! # let directory = std::env::temp_dir().join(format!("drywire-doc-{}", std::process::id()));
 //! # std::fs::create_dir_all(&directory)?;
-//! let path = directory.join("two-hosts.recording");
+//! let path = directory.join("a-host.recording");
 //! # let _ = std::fs::remove_file(&path);
 //! let recorder = FileRecorder::create(&path)?;
-//! let mut world = World::new(1);
-//! let runtime = world.add_runtime("machine")?;
-//! let host = |name| {
-//!     let mut config = Config::default();
-//!     config.recorder = Some(recorder.host(name));
-//!     Host::builder(runtime.clone(), Standard::default()).config(config).start()
-//! };
-//! let (server, client) = (host("server")?, host("client")?);
-//! world.block_on(async {
-//!     let bound = server.listen("/ip4/127.0.0.1/tcp/0".parse()?).await?;
-//!     client.dial(DialOptions::address(bound.address)).await?;
-//!     client.shutdown().await;
-//!     Ok::<_, Box<dyn std::error::Error>>(())
-//! })??;
+//! let mut config = Config::default();
+//! config.recorder = Some(recorder.host("server"));
+//! let seed = Seed::for_tests(1);
+//! let keypair = Keypair::ed25519_from_seed(&seed);
+//! let mut node = Node::new(Swarm::new(config, keypair, Standard::default(), seed, now(), unix())?);
+//! node.listen(now(), "/ip4/127.0.0.1/tcp/4001".parse().unwrap())?;
+//! while node.poll_action().is_some() {}
+//! drop(node);
 //! recorder.finish()?;
 //!
 //! struct Standards;
@@ -39,7 +35,7 @@
 //! }
 //!
 //! let report = RecordingFile::open(&path)?.replay(Standards)?;
-//! assert_eq!((report.swarms, report.connections), (2, 2));
+//! assert_eq!((report.swarms, report.connections), (1, 0));
 //! # std::fs::remove_dir_all(&directory)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

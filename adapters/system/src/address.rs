@@ -6,7 +6,7 @@ use drywire::multiaddr::{Multiaddr, Protocol};
 /// The TCP socket an address names: `/ip4/../tcp/..` or `/ip6/../tcp/..`, the latter perhaps after a zone, with or without
 /// the peer at the end. A zone is the number of an interface, or its name, which `interface` knows. `None` for anything
 /// else: there is no transport for it here.
-pub(crate) fn tcp(
+pub fn tcp_socket(
     address: &Multiaddr,
     interface: impl FnOnce(&str) -> Option<u32>,
 ) -> Option<SocketAddr> {
@@ -62,7 +62,7 @@ mod tests {
         ];
         for (text, socket) in good {
             assert_eq!(
-                tcp(&text.parse().unwrap(), eth0),
+                tcp_socket(&text.parse().unwrap(), eth0),
                 Some(socket.parse().unwrap()),
                 "{text}"
             );
@@ -78,7 +78,7 @@ mod tests {
             "/memory/5".to_owned(),
         ];
         for text in bad {
-            assert_eq!(tcp(&text.parse().unwrap(), eth0), None, "{text}");
+            assert_eq!(tcp_socket(&text.parse().unwrap(), eth0), None, "{text}");
         }
     }
 }

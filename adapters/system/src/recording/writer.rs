@@ -1,14 +1,13 @@
 //! Writing a recording.
 
 use super::file::{CONNECTION, END, MAX_BODY, NAME, Running, SWARM, head};
-use crate::notify::lock;
 use core::mem;
 use drywire::recording::{Machine, Recorder, SharedRecorder};
 use std::{
     fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// Bytes that wait to be written together.
@@ -100,6 +99,11 @@ impl Drop for FileRecorder {
     fn drop(&mut self) {
         lock(&self.shared).end();
     }
+}
+
+/// Whether or not another holder panicked: the output is whole between statements.
+fn lock(output: &Mutex<Output>) -> MutexGuard<'_, Output> {
+    output.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct HostRecorder {
