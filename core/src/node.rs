@@ -140,6 +140,12 @@ impl<P: Protocol> Node<P> {
         &self.swarm
     }
 
+    /// A connection, to look at; `None` once the host has closed it.
+    #[must_use]
+    pub fn connection(&self, connection: ConnectionId) -> Option<&Connection> {
+        Some(&self.connections.get(&connection)?.connection)
+    }
+
     /// Runs a command or an answer of the host on the swarm, for which this type has no method: `add_address`,
     /// `disconnect`, `handle_resolved`, `handle_interfaces` and so on. Messages to and from connections are the node's business, not for use here.
     pub fn command<R>(&mut self, now: Instant, command: impl FnOnce(&mut Swarm<P>) -> R) -> R {

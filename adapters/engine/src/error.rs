@@ -133,17 +133,7 @@ impl From<WriteError> for io::Error {
     fn from(error: WriteError) -> Self {
         let kind = match &error {
             WriteError::Finished => io::ErrorKind::BrokenPipe,
-            WriteError::Stream(error) => match error {
-                StreamError::UnsupportedProtocol => io::ErrorKind::Unsupported,
-                StreamError::NegotiationTimeout => io::ErrorKind::TimedOut,
-                StreamError::Truncated => io::ErrorKind::UnexpectedEof,
-                StreamError::MessageTooLong
-                | StreamError::BadFrame
-                | StreamError::Negotiation(_) => io::ErrorKind::InvalidData,
-                StreamError::ResourceLimitExceeded => io::ErrorKind::OutOfMemory,
-                StreamError::Connection(_) => io::ErrorKind::NotConnected,
-                _ => io::ErrorKind::ConnectionReset,
-            },
+            WriteError::Stream(error) => drywire_system::stream_error_kind(error),
         };
         Self::new(kind, error)
     }

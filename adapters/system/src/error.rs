@@ -1,6 +1,6 @@
 //! Errors of the operating system.
 
-use drywire::swarm::TransportError;
+use drywire::{connection::StreamError, swarm::TransportError};
 use std::io;
 
 /// An operating system's error as the value the swarm understands.
@@ -24,5 +24,21 @@ pub fn transport_error(error: &io::Error) -> TransportError {
         Kind::NotFound => TransportError::NameNotFound,
         Kind::Unsupported => TransportError::Unsupported,
         _ => TransportError::Other(error.to_string()),
+    }
+}
+
+/// The kind of [`io::Error`] as which an error of a stream shows to those who read and write it as a file.
+#[must_use]
+pub const fn stream_error_kind(error: &StreamError) -> io::ErrorKind {
+    match error {
+        StreamError::UnsupportedProtocol => io::ErrorKind::Unsupported,
+        StreamError::NegotiationTimeout => io::ErrorKind::TimedOut,
+        StreamError::Truncated => io::ErrorKind::UnexpectedEof,
+        StreamError::MessageTooLong | StreamError::BadFrame | StreamError::Negotiation(_) => {
+            io::ErrorKind::InvalidData
+        }
+        StreamError::ResourceLimitExceeded => io::ErrorKind::OutOfMemory,
+        StreamError::Connection(_) => io::ErrorKind::NotConnected,
+        _ => io::ErrorKind::ConnectionReset,
     }
 }

@@ -272,6 +272,13 @@ impl Connection {
         matches!(self.phase, Phase::Established)
     }
 
+    /// Bytes that have arrived on its streams and were not read. They can be read after the end, too: while there are any,
+    /// a host that still has somebody to read them keeps the object.
+    #[must_use]
+    pub const fn unread_bytes(&self) -> usize {
+        self.session.held_bytes()
+    }
+
     /// Checks the books: whether every count of streams is what the streams there account for, and within its limit. For
     /// tests and simulations; the cost grows with the number of streams.
     ///

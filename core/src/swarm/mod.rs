@@ -687,6 +687,12 @@ impl<P: Protocol> Swarm<P> {
         entries.filter_map(|(id, entry)| Some((id, entry.peer()?)))
     }
 
+    /// The connection to use for a peer: up and not closing, direct before relayed, the newest.
+    #[must_use]
+    pub fn best_connection(&self, peer: &PeerId) -> Option<ConnectionId> {
+        self.state.best_connection(peer)
+    }
+
     /// Whether a peer has a connection that is up.
     #[must_use]
     pub fn is_connected(&self, peer: &PeerId) -> bool {
