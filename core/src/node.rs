@@ -68,7 +68,7 @@ pub enum NodeAction {
     /// A connection has bytes for its socket: call [`Node::poll_transmit`] when the socket takes some.
     Transmit(ConnectionId),
     /// A connection is over: write out what is left, drop the socket, and when nothing more is to be read from its
-    /// streams call [`Node::handle_closed`].
+    /// streams call [`Node::handle_closed`]. Comes once its events were all [polled](Node::poll_event).
     Close(ConnectionId),
 }
 
@@ -403,7 +403,11 @@ impl<P: Protocol> Node<P> {
         if let Some(connection) = self.sending.pop_first() {
             return Some(NodeAction::Transmit(connection));
         }
-        self.closed.pop_first().map(NodeAction::Close)
+        // Whoever closes it gets no events of it any more.
+        let told = |id: &&ConnectionId| !self.eventful.contains(id);
+        let over = self.closed.iter().find(told).copied()?;
+        self.closed.remove(&over);
+        Some(NodeAction::Close(over))
     }
 
     /// The next thing that happened, `None` when there is nothing.

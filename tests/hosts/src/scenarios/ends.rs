@@ -1,0 +1,69 @@
+//! The end of a node.
+
+use super::{ECHO, Pair, pattern, until};
+use crate::node::{Incoming as _, Node as _, Place};
+use drywire::multistream::ProtocolName;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, FutureExt as _, future::join_all};
+
+const SINK: ProtocolName = ProtocolName::from_static("/suite/sink/1.0.0");
+
+/// What was written and finished before arrives, although the writer has gone and the reader comes late.
+pub async fn shutting_down_delivers_what_was_finished<L: Place>(place: L) {
+    let pair = Pair::new(&place).await;
+    let mut incoming = pair.server.accept(SINK).await.unwrap();
+    let mut stream = pair.client.open(pair.peer(), SINK).await.unwrap();
+    let data = pattern(1, 150_000);
+    stream.write_all(&data).await.unwrap();
+    stream.close().await.unwrap();
+    let (_, mut theirs) = incoming.next().await.unwrap();
+    pair.client.shutdown().await;
+    drop(stream);
+    until(&place, "the connection is gone", || async {
+        pair.server.connections().await == 0
+    })
+    .await;
+    let mut read = Vec::new();
+    let end = theirs.read_to_end(&mut read).await;
+    assert!(end.is_ok() && read == data, "{end:?}: {}", read.len());
+    pair.end().await;
+}
+
+/// Transfers and dials are under way: all of them end, and so does the node.
+pub async fn shutting_down_in_the_middle_of_everything<L: Place>(place: L) {
+    let pair = Pair::with_echo(&place).await;
+    let mut tasks = Vec::new();
+    for number in 0..10 {
+        let (client, peer, address) = (pair.client.clone(), pair.peer(), pair.address.clone());
+        let endless = async move {
+            let Ok(mut stream) = client.open(peer, ECHO).await else {
+                return;
+            };
+            let (data, mut back) = (pattern(number, 10_000), vec![0; 10_000]);
+            while stream.write_all(&data).await.is_ok()
+                && stream.read_exact(&mut back).await.is_ok()
+            {
+                assert!(data == back);
+                let _ = client.dial(address.clone()).await;
+            }
+        };
+        let (run, task) = endless.remote_handle();
+        place.spawn(run);
+        tasks.push(task);
+    }
+    place.sleep(core::time::Duration::from_millis(100)).await;
+    pair.server.shutdown().await;
+    join_all(tasks).await;
+    assert!(pair.client.dial(pair.address.clone()).await.is_err());
+    pair.client.shutdown().await;
+}
+
+/// Nobody has shut it down, and its peer hears of the end all the same.
+pub async fn a_dropped_node_ends_by_itself<L: Place>(place: L) {
+    let Pair { client, server, .. } = Pair::new(&place).await;
+    drop(client);
+    until(&place, "the peer knows", || async {
+        server.connections().await == 0
+    })
+    .await;
+    drop(server);
+}

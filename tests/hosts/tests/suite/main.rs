@@ -1,0 +1,116 @@
+//! Every scenario at every host, on sockets that do what they should and on sockets that do not.
+
+use drywire_host_tests::{Place, engine::EnginePlace, mio_host::MioPlace, scenarios};
+use drywire_sim::{SimRuntime, World};
+use drywire_tokio::TokioRuntime;
+
+/// Seeds of trouble for each scenario; more with `DRYWIRE_TROUBLE_SEEDS=N`.
+fn seeds() -> u64 {
+    let wanted = std::env::var("DRYWIRE_TROUBLE_SEEDS").ok();
+    wanted.and_then(|text| text.parse().ok()).unwrap_or(2)
+}
+
+/// Runs a scenario at a new place, without trouble and then with that of some seeds.
+macro_rules! scenario {
+    ($on:ident, $name:ident) => {
+        #[test]
+        fn $name() {
+            for seed in 0..=super::seeds() {
+                println!("trouble of seed {seed}");
+                super::$on!(place => {
+                    if seed > 0 {
+                        place.trouble().begin(seed);
+                    }
+                    scenarios::run(place.clone(), scenarios::$name(place)).await
+                });
+            }
+        }
+    };
+}
+
+macro_rules! suite {
+    ($module:ident, $on:ident) => {
+        mod $module {
+            use super::*;
+
+            scenario!($on, transfers_both_ways_at_once);
+            scenario!($on, thousand_streams);
+            scenario!($on, half_close);
+            scenario!($on, reset);
+            scenario!($on, a_dropped_stream_is_reset);
+            scenario!($on, futures_cancelled_at_every_await);
+            scenario!($on, a_slow_reader_stops_its_writer_and_no_other);
+            scenario!($on, a_slow_writer);
+            scenario!($on, no_listener_where_there_is_one);
+            scenario!($on, accepting_goes_on_after_failures);
+            scenario!($on, dial_storms);
+            scenario!($on, a_peer_that_never_says_anything);
+            scenario!($on, errors_anywhere);
+            scenario!($on, shutting_down_delivers_what_was_finished);
+            scenario!($on, shutting_down_in_the_middle_of_everything);
+            scenario!($on, a_dropped_node_ends_by_itself);
+            scenario!($on, requests_and_responses);
+            scenario!($on, records_of_a_dht);
+        }
+    };
+}
+
+macro_rules! on_tokio_multi_thread {
+    ($place:ident => $run:expr) => {{
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let $place = EnginePlace::new(TokioRuntime::current().unwrap());
+            $run
+        });
+    }};
+}
+
+macro_rules! on_tokio_current_thread {
+    ($place:ident => $run:expr) => {{
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let $place = EnginePlace::new(TokioRuntime::current().unwrap());
+            $run
+        });
+    }};
+}
+
+macro_rules! on_simulator {
+    ($place:ident => $run:expr) => {{
+        let mut world = World::new(7);
+        let runtime: SimRuntime = world.add_runtime("machine").unwrap();
+        let done = world.block_on(async {
+            let $place = EnginePlace::new(runtime);
+            $run
+        });
+        done.unwrap();
+    }};
+}
+
+macro_rules! on_mio {
+    ($place:ident => $run:expr) => {{
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let $place = MioPlace::default();
+            $run
+        });
+    }};
+}
+
+use {on_mio, on_simulator, on_tokio_current_thread, on_tokio_multi_thread};
+
+suite!(tokio_multi_thread, on_tokio_multi_thread);
+suite!(tokio_current_thread, on_tokio_current_thread);
+suite!(simulator, on_simulator);
+suite!(mio, on_mio);
