@@ -275,3 +275,27 @@ fn swarms_connections_and_nodes_can_move_to_other_threads() {
     is_send::<Connection>();
     is_send::<Node<Standard>>();
 }
+
+#[test]
+fn a_connection_is_to_be_closed_once_its_last_event_was_told() {
+    let mut net = net(2);
+    net.connect(0, 1);
+    let (now, node) = (net.now, &mut net.nodes[0]);
+    let (connection, _) = node.swarm().connected().next().unwrap();
+    while node.poll_event().is_some() {}
+    node.handle_lost(now, connection, "cut".into());
+    let closes = |action: &NodeAction| matches!(action, NodeAction::Close(_));
+    let early: Vec<_> = core::iter::from_fn(|| node.poll_action()).collect();
+    assert!(!early.iter().any(closes), "{early:?}");
+    // Whoever sleeps now is told not to.
+    assert!(node.poll_timeout().is_some_and(|at| at <= now));
+    let mut told = false;
+    while let Some(event) = node.poll_event() {
+        let closed = ConnectionEvent::Closed {
+            error: ConnectionError::Lost("cut".into()),
+        };
+        told |= event == NodeEvent::Connection(connection, closed);
+    }
+    assert!(told);
+    assert_eq!(node.poll_action(), Some(NodeAction::Close(connection)));
+}

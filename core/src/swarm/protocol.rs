@@ -189,3 +189,16 @@ pub enum Input<'a> {
         peer: PeerId,
     },
 }
+
+/// No protocol: for nodes that only open and accept streams.
+impl Protocol for () {
+    type Event = core::convert::Infallible;
+
+    fn start(&mut self, _: &mut Context<'_, Self::Event>) {}
+
+    fn handle(&mut self, _: Slot, _: Input<'_>, _: &mut Context<'_, Self::Event>) {}
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+}

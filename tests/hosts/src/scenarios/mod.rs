@@ -3,6 +3,7 @@
 mod ends;
 mod failures;
 mod protocols;
+mod recordings;
 mod streams;
 
 pub use ends::{
@@ -14,6 +15,7 @@ pub use failures::{
     errors_anywhere, no_listener_where_there_is_one,
 };
 pub use protocols::{records_of_a_dht, requests_and_responses};
+pub use recordings::recordings_are_replayed;
 pub use streams::{
     a_dropped_stream_is_reset, a_slow_reader_stops_its_writer_and_no_other, a_slow_writer,
     futures_cancelled_at_every_await, half_close, reset, thousand_streams,

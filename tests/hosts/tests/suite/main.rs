@@ -51,6 +51,7 @@ macro_rules! suite {
             scenario!($on, a_dropped_node_ends_by_itself);
             scenario!($on, requests_and_responses);
             scenario!($on, records_of_a_dht);
+            scenario!($on, recordings_are_replayed);
         }
     };
 }
