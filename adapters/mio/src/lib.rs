@@ -110,6 +110,9 @@
 mod builder;
 mod error;
 mod event_loop;
+#[cfg(feature = "engine")]
+#[cfg_attr(docsrs, doc(cfg(feature = "engine")))]
+pub mod executor;
 mod host;
 mod socket;
 mod stream;

@@ -291,10 +291,11 @@ fn a_connection_is_to_be_closed_once_its_last_event_was_told() {
     assert!(node.poll_timeout().is_some_and(|at| at <= now));
     let mut told = false;
     while let Some(event) = node.poll_event() {
-        let closed = ConnectionEvent::Closed {
-            error: ConnectionError::Lost("cut".into()),
-        };
-        told |= event == NodeEvent::Connection(connection, closed);
+        let lost = ConnectionError::Lost("cut".into());
+        told |= matches!(
+            event,
+            NodeEvent::Connection(of, ConnectionEvent::Closed { error }) if of == connection && error == lost
+        );
     }
     assert!(told);
     assert_eq!(node.poll_action(), Some(NodeAction::Close(connection)));

@@ -1,6 +1,7 @@
 //! Every scenario at every host, on sockets that do what they should and on sockets that do not.
 
 use drywire_host_tests::{Place, engine::EnginePlace, mio_host::MioPlace, scenarios};
+use drywire_mio::executor::Executor;
 use drywire_sim::{SimRuntime, World};
 use drywire_tokio::TokioRuntime;
 
@@ -109,9 +110,22 @@ macro_rules! on_mio {
     }};
 }
 
-use {on_mio, on_simulator, on_tokio_current_thread, on_tokio_multi_thread};
+macro_rules! on_engine_over_mio {
+    ($place:ident => $run:expr) => {{
+        let mut executor = Executor::new().unwrap();
+        let runtime = executor.runtime();
+        let done = executor.block_on(async {
+            let $place = EnginePlace::new(runtime);
+            $run
+        });
+        done.unwrap();
+    }};
+}
+
+use {on_engine_over_mio, on_mio, on_simulator, on_tokio_current_thread, on_tokio_multi_thread};
 
 suite!(tokio_multi_thread, on_tokio_multi_thread);
 suite!(tokio_current_thread, on_tokio_current_thread);
 suite!(simulator, on_simulator);
 suite!(mio, on_mio);
+suite!(engine_over_mio, on_engine_over_mio);
