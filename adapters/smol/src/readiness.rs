@@ -185,7 +185,7 @@ mod tests {
         let tasks = [Arc::new(Task::default()), Arc::new(Task::default())];
         let wakers = tasks.clone().map(Waker::from);
         for event in 0..3 {
-            let mut poll = |task: usize, reactor: &mut Reactor, readiness: &mut Readiness| {
+            let poll = |task: usize, reactor: &mut Reactor, readiness: &mut Readiness| {
                 let cx = Context::from_waker(&wakers[task]);
                 readiness.poll(&cx, |own| reactor.arm(own)).is_ready()
             };
