@@ -2,11 +2,12 @@
 
 use crate::{
     args::NodeOptions,
+    executor::{self, interrupted},
     failure::Failure,
     keys,
     output::Output,
     services,
-    session::{Dht, Host, Hosts, ProtocolEvent, Protocols, Role, dial, interrupted, race},
+    session::{Dht, Host, Hosts, ProtocolEvent, Protocols, Role, dial, race},
 };
 use drywire::{
     connection::{OpenError, StreamError},
@@ -78,7 +79,7 @@ async fn serve(
         announce(host, &bound.address, output)?;
     }
     for address in options.bootstrap {
-        tokio::spawn(keep_connected(host.clone(), address, *output));
+        executor::spawn(keep_connected(host.clone(), address, *output));
     }
     while let Some(event) = events.next().await {
         report(event, output)?;
@@ -127,7 +128,7 @@ async fn keep_connected(host: Host, address: Multiaddr, output: Output) {
         if let Err(failure) = dial(&host, &address, BOOTSTRAP_TIMEOUT).await {
             output.log(&failure.to_string());
         }
-        tokio::time::sleep(BOOTSTRAP_EVERY).await;
+        executor::sleep(BOOTSTRAP_EVERY).await;
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a node of this program serves to everybody: echo, and throughput measurement if allowed.
 
-use crate::session::{ECHO, Host, PERF};
+use crate::{
+    executor,
+    session::{ECHO, Host, PERF},
+};
 use bytes::Bytes;
 use drywire_engine::{AcceptError, IncomingStreams, Stream};
 use std::{future::Future, io};
@@ -30,9 +33,9 @@ fn serve<F>(mut streams: IncomingStreams, service: fn(Stream) -> F)
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    tokio::spawn(async move {
+    executor::spawn(async move {
         while let Some((_, stream)) = streams.next().await {
-            tokio::spawn(async move {
+            executor::spawn(async move {
                 let _ = service(stream).await;
             });
         }
