@@ -250,7 +250,8 @@ fn async_io_interrupted() -> impl Future<Output = ()> {
     let signals = Signals::new([Signal::Int, Signal::Term]);
     #[cfg(not(unix))]
     let signals = Signals::new([Signal::Int]);
-    async move {
+    // In a task: whoever waits looks at this whenever it runs, and looking at the signals is a system call.
+    let told = spawn(async move {
         let Ok(mut signals) = signals else {
             return core::future::pending().await;
         };
@@ -258,6 +259,11 @@ fn async_io_interrupted() -> impl Future<Output = ()> {
             poll_fn(|cx| Pin::new(&mut signals).poll_next(cx)).await,
             Some(Ok(_))
         ) {
+            core::future::pending::<()>().await;
+        }
+    });
+    async move {
+        if told.await.is_err() {
             core::future::pending::<()>().await;
         }
     }
