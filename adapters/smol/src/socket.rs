@@ -14,8 +14,8 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
 };
 
-/// The most that one system call reads.
-const SCRATCH: usize = 64 * 1024;
+/// The most that one system call reads: what a connection's buffer grows to.
+const SCRATCH: usize = 256 * 1024;
 
 std::thread_local! {
     /// Sockets are read into this and copied from here: without unsafe code a system call reads into initialised memory
@@ -29,7 +29,8 @@ fn read(mut stream: &TcpStream, buf: &mut BytesMut) -> io::Result<(usize, bool)>
     let read = SCRATCHES.try_with(|scratch| {
         let mut scratch = scratch.borrow_mut();
         if scratch.is_empty() {
-            scratch.resize(SCRATCH, 0);
+            // Memory that is zero already, and taken only as far as it is used.
+            *scratch = vec![0; SCRATCH];
         }
         let asked = room.min(SCRATCH);
         let count = stream.read(scratch.get_mut(..asked).unwrap_or_default())?;

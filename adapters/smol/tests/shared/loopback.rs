@@ -123,11 +123,12 @@ pub(crate) async fn slow_reader<S: Spawn>(runtime: AsyncIoRuntime<S>) {
         stream.write_all(&data).await.unwrap();
         stream.close().await.unwrap();
     });
-    let accept = async { incoming.next().await.unwrap().1 };
-    let mut accepted = (async { Err(accept.await) })
-        .or(async { Ok(write.as_mut().await) })
-        .await
-        .expect_err("nobody has read");
+    let accept = async { incoming.next().await.map(|(_, stream)| stream) };
+    let done = async {
+        write.as_mut().await;
+        None
+    };
+    let mut accepted = accept.or(done).await.expect("nobody has read");
     let early = async {
         write.as_mut().await;
         true
