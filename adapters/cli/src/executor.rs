@@ -103,7 +103,11 @@ pub(crate) fn run<T>(kind: RuntimeKind, main: impl Future<Output = T>) -> Result
         }
         RuntimeKind::Smol => {
             choose(kind, SmolRuntime::global());
-            Ok(smol::block_on(main))
+            Ok(smol::block_on(async {
+                // A first task, behind one that smol starts with: it takes its descriptors before the command takes any.
+                smol::spawn(async {}).await;
+                main.await
+            }))
         }
         RuntimeKind::AsyncStd => {
             choose(kind, AsyncStdRuntime::default());

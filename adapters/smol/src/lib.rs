@@ -70,6 +70,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A crate of sockets needs std, and says so plainly.
 #![allow(clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 #[cfg(feature = "dns")]
 mod dns;
