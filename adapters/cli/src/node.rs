@@ -2,7 +2,7 @@
 
 use crate::{
     args::NodeOptions,
-    executor::{self, interrupted},
+    executor::{self, Task, interrupted},
     failure::Failure,
     keys,
     output::Output,
@@ -22,6 +22,8 @@ use std::time::Duration;
 const EVENTS: usize = 1024;
 /// From one try to reach a bootstrap peer to the next.
 const BOOTSTRAP_EVERY: Duration = Duration::from_secs(60);
+/// What they need of it is a moment.
+const SERVICES_END: Duration = Duration::from_secs(1);
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(
@@ -55,10 +57,19 @@ pub(crate) async fn run(
     };
     let host = hosts.start(keypair, Role::Server(dht))?;
     let events = host.events(EVENTS);
-    if let Some(result) = race(stop, serve(&host, options, events, output)).await {
+    let mut services = Vec::new();
+    let serving = serve(&host, options, &mut services, events, output);
+    if let Some(result) = race(stop, serving).await {
         return result;
     }
     host.shutdown().await;
+    // They tell the host that they end, which is part of a recording.
+    let ended = async {
+        for service in services {
+            let _ = service.await;
+        }
+    };
+    let _ = executor::timeout(SERVICES_END, ended).await;
     Ok(())
 }
 
@@ -66,12 +77,13 @@ pub(crate) async fn run(
 async fn serve(
     host: &Host,
     options: NodeOptions,
+    services: &mut Vec<Task<()>>,
     mut events: Events<Protocols>,
     output: &Output,
 ) -> Result<(), Failure> {
-    services::serve_echo(host).map_err(Failure::failed)?;
+    services.push(services::serve_echo(host).map_err(Failure::failed)?);
     if options.perf {
-        services::serve_perf(host).map_err(Failure::failed)?;
+        services.push(services::serve_perf(host).map_err(Failure::failed)?);
     }
     for address in options.listen {
         let bound = host.listen(address.without_peer_id()).await;
