@@ -2,6 +2,7 @@
 
 use crate::record_key::record_key;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use core::fmt;
 use drywire::{
     multiaddr::{self, Multiaddr},
     multistream::ProtocolName,
@@ -35,6 +36,15 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RuntimeKind {
     Tokio,
+    AsyncStd,
+    Smol,
+}
+
+impl fmt::Display for RuntimeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("?", |value| value.get_name()))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,9 +2,10 @@
 
 use crate::{
     args::{EchoOptions, IdentifyOptions, PingOptions},
+    executor::{interrupted, sleep},
     failure::Failure,
     output::{Output, printable, rate},
-    session::{ECHO, Hosts, PING, ProtocolEvent, Session, both, interrupted, race, within},
+    session::{ECHO, Hosts, PING, ProtocolEvent, Session, both, race, within},
 };
 use bytes::Bytes;
 use drywire::{multiaddr::Multiaddr, protocol::identify, swarm::Event};
@@ -56,11 +57,7 @@ pub(crate) async fn ping(
                 ("rtt_ms", millis.into()),
             ],
         )?;
-        if number == count
-            || race(stop.as_mut(), tokio::time::sleep(interval))
-                .await
-                .is_none()
-        {
+        if number == count || race(stop.as_mut(), sleep(interval)).await.is_none() {
             break;
         }
     }

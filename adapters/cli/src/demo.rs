@@ -4,6 +4,7 @@ mod dht;
 
 use crate::{
     clients::{echo_checked, pattern, ping_once},
+    executor,
     failure::Failure,
     keys,
     output::{Output, printable, rate},
@@ -311,7 +312,7 @@ async fn requests(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failure
     let mut tasks = Vec::new();
     for asker in 0..ASKERS {
         let requests = host.requests(Protocols::Asking);
-        tasks.push(tokio::spawn(async move {
+        tasks.push(executor::spawn(async move {
             for number in 0..ASKED / ASKERS {
                 let question = Bytes::from(format!("question {number} of {asker}"));
                 let answer = requests.request(peer, question.clone()).await;
@@ -373,7 +374,7 @@ async fn transfers(ada: &Node, bob: &Node, output: &Output) -> Result<(), Failur
     let mut tasks = Vec::new();
     for _ in 0..PARALLEL {
         let (host, block) = (ada.host.clone(), block.clone());
-        tasks.push(tokio::spawn(async move {
+        tasks.push(executor::spawn(async move {
             let stream = host
                 .open_stream_optimistic(peer, ECHO)
                 .await

@@ -2,9 +2,10 @@
 
 use crate::{
     args::{ExploreOptions, SeedRange},
+    executor::interrupted,
     failure::Failure,
     output::Output,
-    session::{interrupted, stoppable},
+    session::stoppable,
 };
 use drywire_sim::explore::{Campaign, Plan, Shrunk, Summary, shrink};
 use std::{

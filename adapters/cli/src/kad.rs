@@ -5,13 +5,14 @@ use crate::{
         KadClosestOptions, KadCommand, KadGetOptions, KadOptions, KadProvideOptions,
         KadProvidersOptions, KadPutOptions,
     },
+    executor::{self, interrupted},
     failure::Failure,
     keys,
     node::{announce, not_listening},
     output::{Output, printable},
     record_key::{hex, shown, text_or_hex},
     services,
-    session::{Dht, Host, Hosts, Protocols, Role, dial, interrupted, race},
+    session::{Dht, Host, Hosts, Protocols, Role, dial, race},
 };
 use bytes::Bytes;
 use core::future::Future;
@@ -117,7 +118,7 @@ impl Seeker {
         let mut tasks = Vec::new();
         for address in self.options.bootstrap.clone() {
             let (host, timeout) = (self.host.clone(), self.options.timeout);
-            tasks.push(tokio::spawn(async move {
+            tasks.push(executor::spawn(async move {
                 let dialed = dial(&host, &address, timeout).await;
                 dialed.map(|dialed| (dialed.peer, address))
             }));

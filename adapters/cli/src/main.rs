@@ -6,6 +6,7 @@
 mod args;
 mod clients;
 mod demo;
+mod executor;
 mod explore;
 mod failure;
 mod kad;
@@ -20,12 +21,13 @@ mod services;
 mod session;
 mod sim;
 
-use args::{Arguments, Command, RuntimeKind};
+use args::{Arguments, Command};
 use clap::Parser;
 use core::future::Future;
+use executor::interrupted;
 use failure::Failure;
 use output::Output;
-use session::{Hosts, interrupted, race};
+use session::{Hosts, race};
 use std::{
     io,
     process::{self, ExitCode},
@@ -72,30 +74,20 @@ fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
     if let Command::Replay(options) = arguments.command {
         return replay::run(&options, output);
     }
-    let RuntimeKind::Tokio = arguments.runtime;
-    let failed = |error: io::Error| Failure::failed(format!("tokio does not start: {error}"));
-    descriptors_for_tokio().map_err(failed)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    let hosts = Hosts::default();
-    let result = runtime.block_on(async {
+    executor::run(arguments.runtime, async {
         let first = interrupted();
-        tokio::spawn(async move {
+        executor::spawn(async move {
             first.await;
             // Who insists is obeyed.
             interrupted().await;
             process::exit(130);
         });
+        let hosts = Hosts::default();
         let result = command(arguments.command, &hosts, output).await;
         hosts.goodbye().await;
         let recorded = hosts.finish_recording();
         result.and(recorded)
-    });
-    // Tasks left over (a resolver's thread, say) must not keep the program.
-    runtime.shutdown_background();
-    result
+    })?
 }
 
 async fn command(command: Command, hosts: &Hosts, output: &Output) -> Result<(), Failure> {
@@ -138,19 +130,4 @@ async fn unless_interrupted(
     race(interrupted(), work)
         .await
         .unwrap_or_else(|| Err(Failure::interrupted(before)))
-}
-
-/// tokio panics if it finds some of the descriptors it starts with, but not all: this tries whether they are there.
-fn descriptors_for_tokio() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::fd::AsFd as _;
-        /// A poll handle and its copy, what wakes it, both ends of the signals' pipe and a copy of one.
-        const DESCRIPTORS: usize = 6;
-        let stdin = io::stdin();
-        let copies = (0..DESCRIPTORS).map(|_| stdin.as_fd().try_clone_to_owned());
-        // All of them at once.
-        drop(copies.collect::<io::Result<Vec<_>>>()?);
-    }
-    Ok(())
 }

@@ -2,11 +2,12 @@
 
 use crate::{
     args::NodeOptions,
+    executor::{self, Task, interrupted},
     failure::Failure,
     keys,
     output::Output,
     services,
-    session::{Dht, Host, Hosts, ProtocolEvent, Protocols, Role, dial, interrupted, race},
+    session::{Dht, Host, Hosts, ProtocolEvent, Protocols, Role, dial, race},
 };
 use drywire::{
     connection::{OpenError, StreamError},
@@ -21,6 +22,8 @@ use std::time::Duration;
 const EVENTS: usize = 1024;
 /// From one try to reach a bootstrap peer to the next.
 const BOOTSTRAP_EVERY: Duration = Duration::from_secs(60);
+/// What they need of it is a moment.
+const SERVICES_END: Duration = Duration::from_secs(1);
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(
@@ -54,10 +57,19 @@ pub(crate) async fn run(
     };
     let host = hosts.start(keypair, Role::Server(dht))?;
     let events = host.events(EVENTS);
-    if let Some(result) = race(stop, serve(&host, options, events, output)).await {
+    let mut services = Vec::new();
+    let serving = serve(&host, options, &mut services, events, output);
+    if let Some(result) = race(stop, serving).await {
         return result;
     }
     host.shutdown().await;
+    // They tell the host that they end, which is part of a recording.
+    let ended = async {
+        for service in services {
+            let _ = service.await;
+        }
+    };
+    let _ = executor::timeout(SERVICES_END, ended).await;
     Ok(())
 }
 
@@ -65,12 +77,13 @@ pub(crate) async fn run(
 async fn serve(
     host: &Host,
     options: NodeOptions,
+    services: &mut Vec<Task<()>>,
     mut events: Events<Protocols>,
     output: &Output,
 ) -> Result<(), Failure> {
-    services::serve_echo(host).map_err(Failure::failed)?;
+    services.push(services::serve_echo(host).map_err(Failure::failed)?);
     if options.perf {
-        services::serve_perf(host).map_err(Failure::failed)?;
+        services.push(services::serve_perf(host).map_err(Failure::failed)?);
     }
     for address in options.listen {
         let bound = host.listen(address.without_peer_id()).await;
@@ -78,7 +91,7 @@ async fn serve(
         announce(host, &bound.address, output)?;
     }
     for address in options.bootstrap {
-        tokio::spawn(keep_connected(host.clone(), address, *output));
+        executor::spawn(keep_connected(host.clone(), address, *output));
     }
     while let Some(event) = events.next().await {
         report(event, output)?;
@@ -127,7 +140,7 @@ async fn keep_connected(host: Host, address: Multiaddr, output: Output) {
         if let Err(failure) = dial(&host, &address, BOOTSTRAP_TIMEOUT).await {
             output.log(&failure.to_string());
         }
-        tokio::time::sleep(BOOTSTRAP_EVERY).await;
+        executor::sleep(BOOTSTRAP_EVERY).await;
     }
 }
 

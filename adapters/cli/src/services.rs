@@ -1,6 +1,9 @@
 //! What a node of this program serves to everybody: echo, and throughput measurement if allowed.
 
-use crate::session::{ECHO, Host, PERF};
+use crate::{
+    executor::{self, Task},
+    session::{ECHO, Host, PERF},
+};
 use bytes::Bytes;
 use drywire_engine::{AcceptError, IncomingStreams, Stream};
 use std::{future::Future, io};
@@ -14,29 +17,27 @@ const CHUNK: usize = 256 * 1024;
 const ZEROS: Bytes = Bytes::from_static(&[0; 64 * 1024]);
 
 /// Serves `/echo/1.0.0` until the host ends.
-pub(crate) fn serve_echo(host: &Host) -> Result<(), AcceptError> {
-    serve(host.accept(ECHO, BACKLOG)?, echo);
-    Ok(())
+pub(crate) fn serve_echo(host: &Host) -> Result<Task<()>, AcceptError> {
+    Ok(serve(host.accept(ECHO, BACKLOG)?, echo))
 }
 
 /// Serves `/perf/1.0.0` until the host ends.
-pub(crate) fn serve_perf(host: &Host) -> Result<(), AcceptError> {
-    serve(host.accept(PERF, BACKLOG)?, perf);
-    Ok(())
+pub(crate) fn serve_perf(host: &Host) -> Result<Task<()>, AcceptError> {
+    Ok(serve(host.accept(PERF, BACKLOG)?, perf))
 }
 
 /// Gives each stream a task of its own. A stream that fails concerns nobody else.
-fn serve<F>(mut streams: IncomingStreams, service: fn(Stream) -> F)
+fn serve<F>(mut streams: IncomingStreams, service: fn(Stream) -> F) -> Task<()>
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
-    tokio::spawn(async move {
+    executor::spawn(async move {
         while let Some((_, stream)) = streams.next().await {
-            tokio::spawn(async move {
+            executor::spawn(async move {
                 let _ = service(stream).await;
             });
         }
-    });
+    })
 }
 
 /// Sends back what comes, until the peer finishes.

@@ -2,6 +2,7 @@
 
 use crate::{
     args::{PeerOptions, RecordingOptions},
+    executor,
     failure::Failure,
     keys,
     output::Output,
@@ -26,7 +27,6 @@ use drywire::{
     swarm::{self, AddressFailure, AttemptError, DialError, DialOptions, TransportError},
 };
 use drywire_engine::{ConnectError, Dialed, Events, Stream, recording::FileRecorder};
-use drywire_tokio::TokioRuntime;
 use std::{
     io,
     path::{Path, PathBuf},
@@ -163,17 +163,12 @@ const PEER: &str = "peer";
 impl Hosts {
     /// A node with this identity.
     pub(crate) fn start(&self, keypair: Keypair, role: Role) -> Result<Host, Failure> {
-        let runtime = TokioRuntime::current().map_err(Failure::failed)?;
         let (mut config, protocols) = configured(&role);
         let recording = lock(&self.recorder);
         config.recorder = recording
             .as_ref()
             .map(|recording| recording.recorder.host(&role.name()));
-        let host = Host::builder(runtime, protocols)
-            .keypair(keypair)
-            .config(config)
-            .start()
-            .map_err(Failure::failed)?;
+        let host = executor::host(keypair, config, protocols)?;
         lock(&self.started).push(host.clone());
         Ok(host)
     }
@@ -221,7 +216,7 @@ impl Hosts {
                 host.shutdown().await;
             }
         };
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        let _ = executor::timeout(GOODBYE, goodbye).await;
     }
 }
 
@@ -426,9 +421,9 @@ pub(crate) async fn within<T>(
     late: &str,
     future: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    match tokio::time::timeout(timeout, future).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::failed(format!(
+    match executor::timeout(timeout, future).await {
+        Some(result) => result,
+        None => Err(Failure::failed(format!(
             "{late} within {} s",
             timeout.as_secs_f64()
         ))),
@@ -481,7 +476,7 @@ pub(crate) async fn stoppable<T: Send + 'static>(
     work: impl FnOnce(&Arc<AtomicBool>) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
-    let mut work = tokio::task::spawn_blocking({
+    let mut work = executor::spawn_blocking({
         let flag = flag.clone();
         move || work(&flag)
     });
@@ -493,33 +488,6 @@ pub(crate) async fn stoppable<T: Send + 'static>(
         }
     };
     done.map_err(Failure::failed)?
-}
-
-/// Ready when the user, or the system, tells the program to stop, from the call on.
-pub(crate) fn interrupted() -> impl Future<Output = ()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
-        async move {
-            let [Ok(mut interrupt), Ok(mut terminate)] = signals else {
-                return core::future::pending().await;
-            };
-            poll_fn(|cx| {
-                if interrupt.poll_recv(cx).is_ready() || terminate.poll_recv(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-                Poll::Pending
-            })
-            .await;
-        }
-    }
-    #[cfg(not(unix))]
-    async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            core::future::pending::<()>().await;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ mod summary;
 
 use crate::{
     args::{Seed, SimOptions},
+    executor::interrupted,
     failure::Failure,
     output::Output,
-    session::{interrupted, stoppable},
+    session::stoppable,
 };
 use drywire_sim::{
     Violation,

@@ -20,10 +20,11 @@
 //!
 //! | item | what it is for |
 //! |---|---|
-//! | [`now`], [`unix`], [`epoch`] | the clocks |
+//! | [`now`], [`unix`], [`epoch`], [`std_instant`] | the clocks |
 //! | [`entropy`] | the seed of everything random |
 //! | [`listen`], [`tcp_socket`], [`interfaces`], [`interface_index`] | sockets and their addresses |
 //! | [`transport_error`], [`stream_error_kind`] | what the operating system said, in the core's words, and the other way round |
+//! | `dns` | with that feature: TXT records, for `/dnsaddr` |
 //! | `recording` | with that feature: recordings of a host's machines in files |
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -32,6 +33,9 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 mod address;
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub mod dns;
 mod error;
 #[cfg(feature = "os")]
 mod os;
@@ -43,4 +47,4 @@ pub use address::tcp_socket;
 pub use error::{stream_error_kind, transport_error};
 #[cfg(feature = "os")]
 #[cfg_attr(docsrs, doc(cfg(feature = "os")))]
-pub use os::{entropy, epoch, interface_index, interfaces, listen, now, unix};
+pub use os::{entropy, epoch, interface_index, interfaces, listen, now, std_instant, unix};

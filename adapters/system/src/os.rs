@@ -32,6 +32,18 @@ pub fn now() -> Instant {
     Instant::from_nanos(u64::try_from(epoch().elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
+/// An instant as the operating system's, which [`now`] has reached when that one has come. One beyond what the platform
+/// can tell becomes as good as a year away.
+#[must_use]
+pub fn std_instant(instant: Instant) -> StdInstant {
+    const YEAR: Duration = Duration::from_secs(31_536_000);
+    let after = Duration::from_nanos(instant.as_nanos());
+    epoch()
+        .checked_add(after)
+        .or_else(|| StdInstant::now().checked_add(YEAR))
+        .unwrap_or_else(StdInstant::now)
+}
+
 /// The wall clock; 1970 if it is set to before that.
 #[must_use]
 pub fn unix() -> UnixTime {

@@ -44,8 +44,6 @@
 // A crate of sockets needs std, and says so plainly.
 #![allow(clippy::std_instead_of_alloc, clippy::std_instead_of_core)]
 
-#[cfg(feature = "dns")]
-mod dns;
 mod runtime;
 
 pub use drywire_engine::{self as engine, Host, Stream};

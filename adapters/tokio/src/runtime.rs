@@ -1,7 +1,5 @@
 //! tokio as the engine's runtime.
 
-#[cfg(feature = "dns")]
-use crate::dns::TextResolver;
 use bytes::BytesMut;
 use core::{
     fmt,
@@ -9,11 +7,14 @@ use core::{
     net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     task::{Context, Poll, ready},
-    time::Duration,
 };
 use drywire::time::{Instant, UnixTime};
 use drywire_engine::{Listener, Pipe, Runtime, Timer};
-use std::{io, time::Instant as StdInstant};
+#[cfg(feature = "dns")]
+use drywire_system::dns::TextResolver;
+#[cfg(feature = "dns")]
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use std::io;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite as _},
     net::{TcpListener, TcpStream},
@@ -35,7 +36,7 @@ use tokio::{
 pub struct TokioRuntime {
     handle: Handle,
     #[cfg(feature = "dns")]
-    text: TextResolver,
+    text: TextResolver<TokioRuntimeProvider>,
 }
 
 impl TokioRuntime {
@@ -55,7 +56,7 @@ impl TokioRuntime {
         Self {
             handle,
             #[cfg(feature = "dns")]
-            text: TextResolver::new([]),
+            text: TextResolver::new(TokioRuntimeProvider::default(), []),
         }
     }
 
@@ -63,7 +64,7 @@ impl TokioRuntime {
     #[cfg(feature = "dns")]
     #[must_use]
     pub fn name_servers(mut self, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
-        self.text = TextResolver::new(servers);
+        self.text = TextResolver::new(TokioRuntimeProvider::default(), servers);
         self
     }
 }
@@ -238,13 +239,8 @@ pub struct TokioTimer {
 
 impl Timer for TokioTimer {
     fn arm(&mut self, deadline: Instant) {
-        let after = Duration::from_nanos(deadline.as_nanos());
-        // A deadline beyond what the platform can tell is as good as a year away; the engine arms again.
-        let at = drywire_system::epoch()
-            .checked_add(after)
-            .or_else(|| StdInstant::now().checked_add(Duration::from_secs(31_536_000)))
-            .unwrap_or_else(StdInstant::now);
-        let at = tokio::time::Instant::from_std(at);
+        // One beyond what the platform can tell fires early; the engine arms again.
+        let at = tokio::time::Instant::from_std(drywire_system::std_instant(deadline));
         match &mut self.sleep {
             Some(sleep) => sleep.as_mut().reset(at),
             None => {

@@ -66,6 +66,8 @@ fn what_its_commands_and_links_name_exists() {
         "adapters/engine",
         "adapters/sim",
         "adapters/tokio",
+        "adapters/smol",
+        "adapters/async-std",
         "adapters/store-redb",
         "adapters/system",
         "adapters/cli",

@@ -2,6 +2,7 @@
 
 use super::{Node, TIMEOUT, millis, tell};
 use crate::{
+    executor,
     failure::Failure,
     output::{Output, printable},
     session::{Protocols, dial, within},
@@ -81,7 +82,7 @@ async fn join(ada: &Node, nodes: &[Node], output: &Output) -> Result<(), Failure
     for node in nodes.iter().skip(1) {
         let (host, kad) = (node.host.clone(), kad(node));
         let address = ada.address.clone();
-        tasks.push(tokio::spawn(async move {
+        tasks.push(executor::spawn(async move {
             let peer = dial(&host, &address, TIMEOUT).await?.peer;
             kad.add_address(peer, &address);
             kad.bootstrap().await.map_err(Failure::failed)

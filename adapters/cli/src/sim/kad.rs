@@ -6,9 +6,10 @@ use super::{
 };
 use crate::{
     args::{JoinKind, SimOptions},
+    executor::interrupted,
     failure::Failure,
     output::Output,
-    session::{interrupted, stoppable},
+    session::stoppable,
 };
 use drywire_sim::{
     Violation,

@@ -2,10 +2,14 @@
 
 use serde_json::Value;
 use std::{
+    io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
+
+/// All that the program can run on.
+pub(crate) const RUNTIMES: [&str; 3] = ["tokio", "async-std", "smol"];
 
 pub(crate) fn drywire(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drywire"));
@@ -60,6 +64,40 @@ pub(crate) fn wait(child: &mut Child) -> Option<i32> {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("the program does not end");
+}
+
+/// A running node, ended with the test.
+pub(crate) struct Node {
+    pub(crate) child: Child,
+    pub(crate) address: String,
+}
+
+impl Node {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = drywire(&["node"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim_end()
+            .strip_prefix("LISTEN ")
+            .expect(&line)
+            .to_owned();
+        Self { child, address }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 pub(crate) struct Directory(PathBuf);

@@ -13,4 +13,5 @@ mod common;
 #[cfg(unix)]
 mod kad;
 mod program;
+mod runtimes;
 mod sim;

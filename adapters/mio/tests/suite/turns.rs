@@ -164,10 +164,9 @@ fn a_turn_is_bounded_and_each_socket_gets_its_share() {
             connections.push(connection);
         }
         let mut streams = Vec::new();
-        for number in 0..10 {
-            let host = &mut hosts.hosts[number];
-            let stream = host.open(connections[number], &[sink.clone()]).unwrap();
-            streams.push(stream);
+        let names = [sink];
+        for (host, connection) in hosts.hosts.iter_mut().zip(&connections).take(10) {
+            streams.push(host.open(*connection, &names).unwrap());
         }
         let (mut answers, data) = (0, vec![7; MIB]);
         let end = Instant::now() + Duration::from_secs(20);

@@ -1,16 +1,15 @@
 //! TXT records, for `/dnsaddr`. (Addresses of host names are the system resolver's business.)
 
+use core::{fmt, net::SocketAddr, time::Duration};
 use hickory_resolver::{
-    TokioResolver,
+    ConnectionProvider, Resolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{NetError, runtime::TokioRuntimeProvider},
+    net::NetError,
     proto::rr::RData,
 };
 use std::{
     io,
-    net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 /// Records taken from one answer. The core uses at most 16 of them, but others may be among them.
@@ -22,27 +21,32 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Answers remembered, for as long as they are valid.
 const CACHED: u64 = 64;
 
-/// Asks name servers for TXT records.
+/// Asks name servers for TXT records, over the sockets and timers of an async runtime.
+///
+/// At most 64 records of an answer are taken, and none longer than 1024 bytes. Clones share their answers.
 #[derive(Clone)]
-pub(crate) struct TextResolver {
+pub struct TextResolver<P: ConnectionProvider> {
+    provider: P,
     /// Empty: as the system is configured.
     servers: Arc<[SocketAddr]>,
     /// Made at the first question: many nodes never ask one.
-    resolver: Arc<OnceLock<Result<TokioResolver, NetError>>>,
+    resolver: Arc<OnceLock<Result<Resolver<P>, NetError>>>,
 }
 
-impl TextResolver {
+impl<P: ConnectionProvider> TextResolver<P> {
     /// Asks these servers, over UDP and where an answer does not fit over TCP; if there are none, those of the system.
-    pub(crate) fn new(servers: impl IntoIterator<Item = SocketAddr>) -> Self {
+    pub fn new(provider: P, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
         Self {
+            provider,
             servers: servers.into_iter().collect(),
             resolver: Arc::default(),
         }
     }
 
-    fn make(&self) -> Result<TokioResolver, NetError> {
+    fn make(&self) -> Result<Resolver<P>, NetError> {
+        let provider = self.provider.clone();
         let mut builder = if self.servers.is_empty() {
-            TokioResolver::builder_tokio()?
+            Resolver::builder(provider)?
         } else {
             let servers = self.servers.iter().map(|server| {
                 let mut config = NameServerConfig::udp_and_tcp(server.ip());
@@ -55,14 +59,17 @@ impl TextResolver {
                 config
             });
             let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+            Resolver::builder_with_config(config, provider)
         };
         limit(builder.options_mut());
         builder.build()
     }
 
     /// The TXT records of a name, the strings of each joined.
-    pub(crate) async fn lookup(self, name: String) -> io::Result<Vec<String>> {
+    ///
+    /// # Errors
+    /// If there are none, if no server answers in time, or if its answer makes no sense.
+    pub async fn lookup(self, name: String) -> io::Result<Vec<String>> {
         let resolver = match self.resolver.get_or_init(|| self.make()) {
             Ok(resolver) => resolver,
             Err(error) => return Err(io_error(error)),
@@ -86,6 +93,14 @@ impl TextResolver {
             })
             .filter_map(|strings| String::from_utf8(strings.concat()).ok());
         Ok(texts.take(MAX_RECORDS).collect())
+    }
+}
+
+impl<P: ConnectionProvider> fmt::Debug for TextResolver<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TextResolver")
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
     }
 }
 
