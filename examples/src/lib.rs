@@ -56,13 +56,33 @@ use drywire::{
 /// A swarm with a new identity, on the operating system's clock and entropy.
 ///
 /// # Errors
-/// If the operating system has no entropy to give, or the configuration does not fit the protocols.
-pub fn swarm<P: Protocol>(
-    config: Config,
-    protocols: P,
-) -> Result<Swarm<P>, Box<dyn core::error::Error + Send + Sync>> {
+/// If the operating system has no entropy to give.
+pub fn swarm<P: Protocol>(config: Config, protocols: P) -> Result<Swarm<P>, Failed> {
+    swarm_with(config, keypair()?, protocols)
+}
+
+/// A new identity. A node that is to be found again keeps it in a file.
+///
+/// # Errors
+/// If the operating system has no entropy to give.
+pub fn keypair() -> Result<Keypair, Failed> {
     let seed = Seed::from_entropy(drywire_system::entropy()?);
-    let keypair = Keypair::ed25519_from_seed(&seed.derive("identity"));
+    Ok(Keypair::ed25519_from_seed(&seed))
+}
+
+/// A swarm of this identity.
+///
+/// # Errors
+/// If the operating system has no entropy to give.
+pub fn swarm_with<P: Protocol>(
+    config: Config,
+    keypair: Keypair,
+    protocols: P,
+) -> Result<Swarm<P>, Failed> {
+    let seed = Seed::from_entropy(drywire_system::entropy()?);
     let (now, unix) = (drywire_system::now(), drywire_system::unix());
     Ok(Swarm::new(config, keypair, protocols, seed, now, unix)?)
 }
+
+/// What went wrong, for programs.
+pub type Failed = Box<dyn core::error::Error + Send + Sync>;

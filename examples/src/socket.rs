@@ -344,13 +344,48 @@ fn is_in_progress(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// Why it never will.
-pub fn connected(socket: &TcpStream) -> io::Result<bool> {
-    if let Some(error) = socket.take_error()? {
+pub fn connected(socket: &impl Connecting) -> io::Result<bool> {
+    if let Some(error) = socket.error()? {
         return Err(error);
     }
-    match socket.peer_addr() {
+    match socket.peer() {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// What [`connected`] asks a socket.
+pub trait Connecting {
+    /// What went wrong.
+    ///
+    /// # Errors
+    /// If the operating system does not tell.
+    fn error(&self) -> io::Result<Option<io::Error>>;
+
+    /// Who is at the other end.
+    ///
+    /// # Errors
+    /// Nobody yet.
+    fn peer(&self) -> io::Result<SocketAddr>;
+}
+
+impl Connecting for TcpStream {
+    fn error(&self) -> io::Result<Option<io::Error>> {
+        self.take_error()
+    }
+
+    fn peer(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
+    }
+}
+
+impl Connecting for mio::net::TcpStream {
+    fn error(&self) -> io::Result<Option<io::Error>> {
+        self.take_error()
+    }
+
+    fn peer(&self) -> io::Result<SocketAddr> {
+        self.peer_addr()
     }
 }
