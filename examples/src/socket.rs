@@ -139,6 +139,8 @@ pub struct Wire<S> {
     pub writable: bool,
     /// There was no room for what the socket has: ask again when the application has read.
     pub paused: bool,
+    /// Bytes read and written so far.
+    pub moved: u64,
     /// Transmitted and not yet written, from `written` on.
     out: Vec<u8>,
     written: usize,
@@ -158,6 +160,7 @@ impl<S: Pipe> Wire<S> {
             readable: true,
             writable: true,
             paused: false,
+            moved: 0,
             out: Vec::new(),
             written: 0,
             read_closed: false,
@@ -194,6 +197,7 @@ impl<S: Pipe> Wire<S> {
                     buffer.extend_from_slice(&scratch[..count]);
                     machine.handle_recv(now);
                     budget -= count;
+                    self.count(count);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -289,7 +293,10 @@ impl<S: Pipe> Wire<S> {
             }
             match self.socket.write(&self.out[self.written..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
+                Ok(count) => {
+                    self.written += count;
+                    self.count(count);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.writable = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -303,6 +310,10 @@ impl<S: Pipe> Wire<S> {
             let _ = self.socket.finish();
         }
         Ok(true)
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.moved += u64::try_from(bytes).unwrap_or(u64::MAX);
     }
 
     fn lose(&mut self, now: Instant, machine: &mut impl Machine, error: &io::Error) {
