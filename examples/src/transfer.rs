@@ -159,6 +159,12 @@ impl Upload {
         self.stream
     }
 
+    /// Bytes that the stream has taken.
+    #[must_use]
+    pub const fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Bytes that have come back.
     #[must_use]
     pub const fn received(&self) -> u64 {

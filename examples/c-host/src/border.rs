@@ -13,10 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 ///
 /// # Safety
 /// `handle` is null, or came from `drywire_node_new`, was not freed, and is used by no other thread meanwhile.
-unsafe fn with(
-    handle: *mut Handle,
-    run: impl FnOnce(&mut Handle) -> Result<i32, Failure>,
-) -> i32 {
+unsafe fn with(handle: *mut Handle, run: impl FnOnce(&mut Handle) -> Result<i32, Failure>) -> i32 {
     // SAFETY: as the caller promises, it is null or points to a `Handle` that nobody else uses now.
     let Some(handle) = (unsafe { handle.as_mut() }) else {
         return Failure::BadArgument as i32;

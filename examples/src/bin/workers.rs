@@ -76,14 +76,14 @@ fn main() -> Result<(), Failed> {
         |_| Server::default(),
         events,
     )?;
-    server.on_swarm(Box::new(|now, swarm| {
+    server.on_swarm(|now, swarm| {
         let listening = "/ip4/127.0.0.1/tcp/0".parse();
         let listening = listening.ok().map(|address| swarm.listen(now, address));
         let accepted = swarm.accept(now, ECHO, Accept::new(StreamKind::Raw));
         if !matches!((listening, accepted), (Some(Ok(_)), Ok(()))) {
             swarm.shutdown(now);
         }
-    }))?;
+    })?;
     let address = told.recv()?;
 
     let (start, (half, at_half), (done, when_done)) = (now(), channel(), channel());
@@ -103,11 +103,11 @@ fn main() -> Result<(), Failed> {
             }
         },
     )?;
-    client.on_swarm(Box::new(move |now, swarm| {
+    client.on_swarm(move |now, swarm| {
         if swarm.dial(now, DialOptions::address(address)).is_err() {
             swarm.shutdown(now);
         }
-    }))?;
+    })?;
     // The first connection is on the first worker.
     let (connection, first) = at_half.recv()?;
     client.move_connection(connection, 1)?;

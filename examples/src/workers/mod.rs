@@ -96,10 +96,17 @@ pub trait Application: Send + 'static {
     }
 }
 
-/// Something to do with a connection and its application, on its worker; `None` if it is gone.
-pub type Visit<A> = Box<dyn FnOnce(Instant, Option<(&mut Connection, &mut A)>) + Send>;
-/// Something to do with the swarm, on its thread.
-pub type OnSwarm<P> = Box<dyn FnOnce(Instant, &mut Swarm<P>) + Send>;
+/// A connection and what uses it, where they are.
+#[derive(Debug)]
+pub struct Here<'a, A> {
+    /// The connection.
+    pub connection: &'a mut Connection,
+    /// What uses it.
+    pub application: &'a mut A,
+}
+
+type Visit<A> = Box<dyn FnOnce(Instant, Option<Here<'_, A>>) + Send>;
+type OnSwarm<P> = Box<dyn FnOnce(Instant, &mut Swarm<P>) + Send>;
 
 enum Command<P: Protocol, A> {
     Swarm(OnSwarm<P>),
@@ -222,17 +229,21 @@ where
         Ok(host)
     }
 
-    /// Runs something on a connection's worker, followed by whatever the connection wants then. If it is gone, it is run all
-    /// the same, and told so. It is dropped without being run only if the host ends before.
+    /// Runs something on a connection's worker, followed by whatever the connection wants then. If the connection is gone, it
+    /// is run all the same, with `None`. It is dropped without being run only if the host ends before.
     ///
     /// # Errors
     /// [`NotTaken`] says why it will not be run.
-    pub fn on_connection(&self, id: ConnectionId, visit: Visit<A>) -> Result<(), NotTaken> {
+    pub fn on_connection(
+        &self,
+        id: ConnectionId,
+        visit: impl FnOnce(Instant, Option<Here<'_, A>>) + Send + 'static,
+    ) -> Result<(), NotTaken> {
         if self.shared.visits.fetch_add(1, Ordering::SeqCst) >= COMMANDS {
             self.shared.visits.fetch_sub(1, Ordering::SeqCst);
             return Err(NotTaken::Full);
         }
-        let sent = self.send(Command::Visit(id, visit));
+        let sent = self.send(Command::Visit(id, Box::new(visit)));
         if sent.is_err() {
             self.shared.visits.fetch_sub(1, Ordering::SeqCst);
         }
@@ -243,8 +254,11 @@ where
     ///
     /// # Errors
     /// [`NotTaken`] says why it will not be run.
-    pub fn on_swarm(&self, run: OnSwarm<P>) -> Result<(), NotTaken> {
-        self.send(Command::Swarm(run))
+    pub fn on_swarm(
+        &self,
+        run: impl FnOnce(Instant, &mut Swarm<P>) + Send + 'static,
+    ) -> Result<(), NotTaken> {
+        self.send(Command::Swarm(Box::new(run)))
     }
 
     /// Moves a connection to another worker, with its socket and its application, while it runs. Nothing happens if the
@@ -262,7 +276,7 @@ where
     /// # Errors
     /// [`NotTaken`] if it has to be said again, or has ended.
     pub fn shutdown(&self) -> Result<(), NotTaken> {
-        self.on_swarm(Box::new(|now, swarm| swarm.shutdown(now)))
+        self.on_swarm(|now, swarm| swarm.shutdown(now))
     }
 
     /// How many workers there are.

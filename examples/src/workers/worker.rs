@@ -1,6 +1,6 @@
 //! The thread that has connections, their sockets and their applications.
 
-use super::{Application, Shared, Visit, WAKE, mailbox::Mailbox};
+use super::{Application, Here, Shared, Visit, WAKE, mailbox::Mailbox};
 use crate::socket::{LINGER, SCRATCH, Wire};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use drywire::{
@@ -270,11 +270,11 @@ impl<A: Application> Worker<A> {
             }
             Order::Visit(id, visit) => {
                 self.shared.visits.fetch_sub(1, Ordering::SeqCst);
-                let link = self.links.get_mut(&id).map(Box::as_mut);
-                visit(
-                    now,
-                    link.map(|link| (&mut link.connection, &mut link.application)),
-                );
+                let here = self.links.get_mut(&id).map(|link| Here {
+                    connection: &mut link.connection,
+                    application: &mut link.application,
+                });
+                visit(now, here);
                 self.ready.insert(id);
             }
             Order::Give(id) => {
