@@ -171,9 +171,10 @@ impl Handle {
                 NodeAction::Swarm(OfSwarm::PauseAccept) => return Some(action(4, 0)),
                 NodeAction::Swarm(OfSwarm::ResumeAccept) => return Some(action(5, 0)),
                 NodeAction::Swarm(OfSwarm::CancelDial { attempt }) => {
-                    if self.attempts.remove(&attempt.number()).is_some() {
-                        return Some(action(1, attempt.number()));
+                    if self.attempts.remove(&attempt.number()).is_none() {
+                        continue;
                     }
+                    return Some(action(1, attempt.number()));
                 }
                 NodeAction::Swarm(OfSwarm::StopListen { listener }) => {
                     return Some(action(3, listener.number()));

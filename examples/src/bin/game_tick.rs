@@ -1,5 +1,9 @@
 //! 64 MiB there and back between two games that tick 60 times a second.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "ticks are counted, and times lie close to now"
+)]
 
 use core::time::Duration;
 use drywire::{

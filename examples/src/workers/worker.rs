@@ -129,11 +129,10 @@ impl<A: Application> Link<A> {
             // There is room, and nobody else takes it.
             let _ = to_swarm.send(Report::Message(id, message));
         }
-        // If this is the mere suspicion of messages, the worst of it is one more turn.
-        !self
-            .connection
-            .poll_timeout()
-            .is_some_and(|deadline| deadline <= now)
+        // There was room for no more; whether there is more shows in its deadline, which is now. If it is now for another
+        // reason, the worst of it is one more turn.
+        let deadline = self.connection.poll_timeout();
+        deadline.is_none_or(|deadline| deadline > now)
     }
 
     fn linger(&mut self, now: Instant, until: Instant, tools: &mut Tools) -> Turned {

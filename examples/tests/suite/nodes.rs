@@ -27,7 +27,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
+    // All connections are between two peers.
     config.limits.per_peer = 256;
+    config.resources.peer = config.resources.node;
     config
 }
 
