@@ -171,7 +171,8 @@ impl<P: Protocol> Host<P> {
             spare: Vec::new(),
             finished: false,
         };
-        host.register(&*wake, Source::Wake)?;
+        let token = host.register(&*wake)?;
+        host.sources.insert(token, Source::Wake);
         Ok(host)
     }
 
@@ -272,11 +273,11 @@ impl<P: Protocol> Host<P> {
         // Whatever was done may have made room for what waits in a socket.
         let (node, ready, wires) = (&mut self.node, &mut self.ready, &self.wires);
         self.paused.retain(|id| {
-            let Some(held) = wires.get(id) else {
+            let Some(held) = wires.get(id).filter(|held| !held.lingers) else {
                 return false;
             };
             let has_room = node.recv_buf(*id).is_some();
-            if has_room || held.lingers {
+            if has_room {
                 ready.insert(held.token);
             }
             !has_room
@@ -417,7 +418,7 @@ impl<P: Protocol> Host<P> {
     }
 
     /// Registers a descriptor for good. Closing it, when its socket is dropped, is all it takes to end that.
-    fn register(&mut self, descriptor: impl AsFd, source: Source) -> io::Result<u64> {
+    fn register(&mut self, descriptor: impl AsFd) -> io::Result<u64> {
         let token = self.next_token;
         self.next_token += 1;
         let flags = epoll::EventFlags::IN
@@ -430,7 +431,6 @@ impl<P: Protocol> Host<P> {
             epoll::EventData::new_u64(token),
             flags,
         )?;
-        self.sources.insert(token, source);
         Ok(token)
     }
 
@@ -441,8 +441,9 @@ impl<P: Protocol> Host<P> {
             .local_addr()
             .map_err(|error| transport_error(&error))?;
         let token = self
-            .register(&socket, Source::Listener(id))
+            .register(&socket)
             .map_err(|error| transport_error(&error))?;
+        self.sources.insert(token, Source::Listener(id));
         let readable = true;
         let listening = Listening {
             socket,
@@ -500,9 +501,7 @@ impl<P: Protocol> Host<P> {
     ) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
-        // A stand-in, until it has a name.
-        let token = self.register(&socket, Source::Wake)?;
-        self.sources.remove(&token);
+        let token = self.register(&socket)?;
         if let Ok(id) = self.node.handle_accept(now, point) {
             self.add_wire(id, socket, token);
         }
@@ -513,8 +512,9 @@ impl<P: Protocol> Host<P> {
         let remote = tcp_socket(address, interface_index).ok_or(TransportError::Unsupported)?;
         let socket = connect(remote).map_err(|error| transport_error(&error))?;
         let token = self
-            .register(&socket, Source::Dial(attempt))
+            .register(&socket)
             .map_err(|error| transport_error(&error))?;
+        self.sources.insert(token, Source::Dial(attempt));
         let address = address.clone();
         let dialing = Dialing {
             socket,

@@ -8,7 +8,7 @@
 //! idle socket, about a microsecond: fine for a hundred connections, not for ten thousand.
 //!
 //! **Bulk transfers** are fast all the same, if a tick does not stop after one round: [`Host::tick`] goes on while bytes
-//! move and time is left. In one round a socket moves at most 64 KiB each way, so one connection
+//! move and time is left. In one round a socket moves at most [`BUDGET`](crate::socket::BUDGET) each way, so one connection
 //! cannot take the slice from the others; who was served last in a slice that ended early comes last in the next. What bounds
 //! the speed then is what fits on the way between two ticks: the stream's window, which grows to twice what the round trip
 //! needs, and the sockets' buffers.
@@ -38,10 +38,6 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-/// Bytes a socket reads and transmits in one round. Less than half of a stream's first window, so that the peer gets its
-/// credit back in several pieces within one tick: that is how a stream learns that it is worth a larger window. Were the whole
-/// window read and returned once per tick, it would stay as small as it is.
-const BUDGET: usize = 64 * 1024;
 /// Connections accepted in one tick.
 const ACCEPTS: usize = 16;
 
@@ -310,10 +306,8 @@ impl<P: Protocol> Host<P> {
 }
 
 const fn held(socket: TcpStream) -> Held {
-    let mut wire = Wire::new(socket);
-    wire.budget = BUDGET;
     Held {
-        wire,
+        wire: Wire::new(socket),
         lingers: false,
     }
 }

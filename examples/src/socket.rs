@@ -18,7 +18,7 @@ use std::{
     net::{Shutdown, TcpStream},
 };
 
-/// Bytes read and bytes transmitted in one turn of one socket, before others get theirs; see [`Wire::budget`].
+/// Bytes read and bytes transmitted in one turn of one socket, before others get theirs.
 pub const BUDGET: usize = 256 * 1024;
 /// Bytes read by one call.
 pub const SCRATCH: usize = 64 * 1024;
@@ -141,8 +141,6 @@ pub struct Wire<S> {
     pub paused: bool,
     /// Bytes read and written so far.
     pub moved: u64,
-    /// Bytes read, and bytes transmitted, in one turn.
-    pub budget: usize,
     /// Transmitted and not yet written, from `written` on.
     out: Vec<u8>,
     written: usize,
@@ -163,7 +161,6 @@ impl<S: Pipe> Wire<S> {
             writable: true,
             paused: false,
             moved: 0,
-            budget: BUDGET,
             out: Vec::new(),
             written: 0,
             read_closed: false,
@@ -179,7 +176,7 @@ impl<S: Pipe> Wire<S> {
     /// A reserve of initialised memory, `scratch`, is the price of neither unsafe code nor zeroing a buffer per read.
     pub fn read(&mut self, now: Instant, machine: &mut impl Machine, scratch: &mut [u8]) -> bool {
         self.paused = false;
-        let mut budget = self.budget;
+        let mut budget = BUDGET;
         while self.readable && !self.read_closed {
             if budget == 0 {
                 return true;
@@ -224,7 +221,7 @@ impl<S: Pipe> Wire<S> {
     }
 
     fn write_some(&mut self, now: Instant, machine: &mut impl Machine) -> bool {
-        let mut budget = self.budget;
+        let mut budget = BUDGET;
         loop {
             if self.out.is_empty() && !self.finish_wanted {
                 if !machine.wants_transmit() {

@@ -5,7 +5,10 @@ use crate::nodes::{
     serve, until,
 };
 use core::time::Duration;
-use drywire::{connection::ConnectionId, swarm::TransportError};
+use drywire::{
+    connection::ConnectionId,
+    swarm::{Config, TransportError},
+};
 use drywire_examples::{
     transfer::Upload,
     workers::{Here, TO_SWARM, to_connection},
@@ -71,20 +74,27 @@ fn a_peer_that_vanishes<S: Server>() {
     end(server, other);
 }
 
-/// It reads the first stream only when there is a second; by then its window is full.
+/// It begins to read when the window is full.
 fn a_slow_reader<S: Server>() {
-    let (server, address, _events) = serve::<S>(config(), true);
+    slow_reader::<S>(config());
+}
+
+/// The same, but before the window is full the connection holds all it may: its socket is not read.
+fn a_slow_reader_over_its_memory<S: Server>() {
+    let mut little = config();
+    little.resources.connection = little.resources.initial;
+    slow_reader::<S>(little);
+}
+
+fn slow_reader<S: Server>(config_of_server: Config) {
+    let (server, address, _events) = serve::<S>(config_of_server, true);
     let (client, said, _swarm_events) = client(config(), plan(1, 8 * MIB));
     dial(&client, &address);
     let connection = until_established(&said);
     let last = sent_until_it_stops(&client, connection);
     // The window, and what a stream queues.
     assert!((256 * 1024..=MIB).contains(&last), "{last}");
-    let visit = |now, link: Option<Here<'_, Uploads>>| {
-        let here = link.expect("the connection is there");
-        here.application.one_more(now, here.connection);
-    };
-    client.on_connection(connection, visit).unwrap();
+    server.release();
     until_done(&said);
     end(server, client);
 }
@@ -222,6 +232,7 @@ macro_rules! for_each_loop {
 for_each_loop! {
     a_peer_that_vanishes
     a_slow_reader
+    a_slow_reader_over_its_memory
     a_thousand_streams
     two_hundred_connections
     connections_that_are_refused

@@ -14,7 +14,7 @@ use drywire_examples::{
     keypair,
     socket::Machine,
     transfer::{ECHO, Echo, Upload},
-    workers::{Application, WorkerHost},
+    workers::{Application, Here, WorkerHost},
 };
 use std::{
     collections::BTreeMap,
@@ -33,12 +33,11 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// Echoes; but does not touch the first stream of a connection before there is a second, if told to be slow.
+/// Echoes; but if told to be slow, touches no stream before it is released.
 #[derive(Default)]
 pub(crate) struct SlowEcho {
     echo: Echo,
     slow: bool,
-    first: Option<StreamId>,
     held: Vec<Event>,
 }
 
@@ -51,21 +50,16 @@ impl SlowEcho {
     }
 
     pub(crate) fn handle(&mut self, machine: &mut impl Machine, event: Event) {
-        if let Event::Inbound { stream, .. } = event
-            && self.slow
-        {
-            if self.first.is_none() {
-                self.first = Some(stream);
-            } else {
-                self.slow = false;
-                for event in std::mem::take(&mut self.held) {
-                    self.echo.handle_event(machine, &event);
-                }
-            }
-        }
-        if self.slow && self.first.is_some() && !matches!(event, Event::Closed { .. }) {
+        if self.slow {
             self.held.push(event);
         } else {
+            self.echo.handle_event(machine, &event);
+        }
+    }
+
+    pub(crate) fn release(&mut self, machine: &mut impl Machine) {
+        self.slow = false;
+        for event in std::mem::take(&mut self.held) {
             self.echo.handle_event(machine, &event);
         }
     }
@@ -82,6 +76,8 @@ pub(crate) trait Server: Sized {
     fn start(config: Config, slow: bool, events: Sender<SwarmEvent>) -> Self;
     /// Runs a command on the swarm.
     fn on_swarm(&self, run: impl FnOnce(Instant, &mut Swarm<Standard>) + Send + 'static);
+    /// Has the first connection go on.
+    fn release(&self);
     /// Waits for the end.
     fn join(self);
 }
@@ -106,6 +102,14 @@ impl Server for Workers {
         self.on_swarm(run).unwrap();
     }
 
+    fn release(&self) {
+        let release = |_, here: Option<Here<'_, SlowEcho>>| {
+            let here = here.expect("the connection is there");
+            here.application.release(here.connection);
+        };
+        self.on_connection(ConnectionId::new(0), release).unwrap();
+    }
+
     fn join(self) {
         self.join().unwrap();
     }
@@ -123,11 +127,15 @@ mod linux {
         socket::OfNode,
         swarm_with,
     };
-    use std::thread::{JoinHandle, spawn};
+    use std::{
+        sync::{Arc, Mutex},
+        thread::{JoinHandle, spawn},
+    };
 
     /// In the loop over epoll.
     pub(crate) struct EpollServer {
         remote: Remote<Standard>,
+        echoes: Arc<Mutex<BTreeMap<ConnectionId, SlowEcho>>>,
         thread: JoinHandle<()>,
     }
 
@@ -136,12 +144,14 @@ mod linux {
             let swarm = swarm_with(config, keypair().unwrap(), Standard::default());
             let host = Host::new(Node::new(swarm.unwrap())).unwrap();
             let remote = host.remote();
-            let mut echoes: BTreeMap<ConnectionId, SlowEcho> = BTreeMap::new();
+            let echoes = Arc::<Mutex<BTreeMap<ConnectionId, SlowEcho>>>::default();
+            let shared = echoes.clone();
             let thread = spawn(move || {
                 host.run(|_, node, event| match event {
                     NodeEvent::Swarm(event) => drop(events.send(event)),
                     NodeEvent::Connection(id, event) => {
                         let ends = matches!(event, Event::Closed { .. });
+                        let mut echoes = shared.lock().unwrap();
                         let echo = echoes.entry(id).or_insert_with(|| SlowEcho::new(slow));
                         echo.handle(&mut OfNode(node, id), event);
                         if ends {
@@ -151,9 +161,23 @@ mod linux {
                     _ => {}
                 })
                 .unwrap();
-                assert!(echoes.is_empty(), "every connection has said its last word");
+                let left = shared.lock().unwrap().len();
+                assert_eq!(left, 0, "every connection has said its last word");
             });
-            Self { remote, thread }
+            Self {
+                remote,
+                echoes,
+                thread,
+            }
+        }
+
+        fn release(&self) {
+            let echoes = self.echoes.clone();
+            assert!(self.remote.run(move |_, node| {
+                for (id, echo) in echoes.lock().unwrap().iter_mut() {
+                    echo.release(&mut OfNode(node, *id));
+                }
+            }));
         }
 
         fn on_swarm(&self, run: impl FnOnce(Instant, &mut Swarm<Standard>) + Send + 'static) {
@@ -264,13 +288,6 @@ impl Uploads {
             let upload = Upload::start(connection, stream, self.plan.bytes);
             self.streams.insert(stream, upload);
         }
-    }
-
-    /// Opens one more than was planned.
-    pub(crate) fn one_more(&mut self, now: Instant, connection: &mut Connection) {
-        self.left += 1;
-        self.plan.streams += 1;
-        self.open(now, connection);
     }
 
     fn say(&self, said: Said) {
