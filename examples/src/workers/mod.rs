@@ -66,7 +66,7 @@ use std::{
 use worker::{Desk, Worker};
 
 /// Messages that may wait on their way from one worker to the swarm.
-pub const TO_SWARM: usize = 1024;
+pub const TO_SWARM: usize = 64;
 /// Commands of the host that may wait to be run.
 pub const COMMANDS: usize = 1024;
 /// Settings and the end, of which the swarm keeps the latest alone: some may be on their way when the next is said.

@@ -2,7 +2,10 @@
 
 use crate::nodes::{PATIENCE, config};
 use bytes::Bytes;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use drywire::{
     connection::{Accept, Connection, Event, Slot, StreamKind},
     multistream::ProtocolName,
@@ -16,6 +19,7 @@ use drywire_examples::{
 use std::{
     collections::BTreeMap,
     sync::{Arc, mpsc::channel},
+    thread,
 };
 
 const NAME: ProtocolName = ProtocolName::from_static("/drywire/examples/flood/1.0.0");
@@ -67,6 +71,8 @@ impl Protocol for Flood {
                 let streams: Vec<_> = self.left.keys().copied().collect();
                 streams.into_iter().for_each(|stream| self.send(stream, cx));
             }
+            // The server's swarm is busy while the first words of all streams come.
+            Input::ConnectionUp { .. } => thread::sleep(Duration::from_millis(300)),
             Input::Writable { stream } => self.send(stream, cx),
             Input::Message { .. } => {
                 self.received.fetch_add(1, Ordering::Relaxed);
@@ -137,13 +143,17 @@ fn the_channels_hold_no_more_than_they_may_while_protocols_say_all_they_can() {
         swarm::Event::Protocol(())
     ) {}
     assert_eq!(received.load(Ordering::Relaxed), MESSAGES * STREAMS as u64);
-    for host in [&client, &server] {
-        let waiting = host.waiting();
-        println!("{waiting:?}");
-        assert!((1..=TO_SWARM).contains(&waiting.to_swarm), "{waiting:?}");
-        let limit = to_connection(&config());
-        assert!((1..=limit).contains(&waiting.to_connection), "{waiting:?}");
-    }
+    // The server's worker had more to say than there was room for, and kept it until there was.
+    assert_eq!(server.waiting().to_swarm, TO_SWARM);
+    assert!(client.waiting().to_swarm <= TO_SWARM);
+    // The client's swarm said all that it may before the connection had heard any of it.
+    let commands = usize::try_from(config().queues.commands).unwrap();
+    let waiting = client.waiting().to_connection;
+    assert!(
+        (commands / 2..=to_connection(&config())).contains(&waiting),
+        "{waiting}"
+    );
+    assert!(server.waiting().to_connection <= to_connection(&config()));
     client.shutdown().unwrap();
     client.join().unwrap();
     server.shutdown().unwrap();
