@@ -6,12 +6,15 @@ use crate::nodes::{
 };
 use core::time::Duration;
 use drywire::{
-    connection::ConnectionId,
-    swarm::{Config, TransportError},
+    connection::{Connection, ConnectionId, Event},
+    protocol::Standard,
+    swarm::{Config, DialOptions, TransportError},
+    time::Instant,
 };
 use drywire_examples::{
+    keypair,
     transfer::Upload,
-    workers::{Here, TO_SWARM, to_connection},
+    workers::{Application, Here, TO_SWARM, WorkerHost, to_connection},
 };
 use std::{
     net::TcpListener,
@@ -288,4 +291,26 @@ fn a_visit_to_a_connection_that_is_gone_is_told_so() {
         !is_there(connection)
     }));
     end(server, client);
+}
+
+struct Panics;
+
+impl Application for Panics {
+    fn handle_event(&mut self, _: Instant, _: &mut Connection, _: Event) {
+        panic!("as the test wants it");
+    }
+}
+
+/// Fails by never ending if the other threads do not hear of it.
+#[test]
+fn an_application_that_panics_ends_its_host() {
+    let (server, address, events) = serve::<Workers>(config(), false);
+    let (key, protocols) = (keypair().unwrap(), Standard::default());
+    let host = WorkerHost::start(config(), key, protocols, 2, |_| Panics, |_, _, _| ()).unwrap();
+    host.on_swarm(move |now, swarm| drop(swarm.dial(now, DialOptions::address(address))))
+        .unwrap();
+    assert!(host.join().is_err());
+    until_closed(&events);
+    server.shutdown().unwrap();
+    server.join().unwrap();
 }
