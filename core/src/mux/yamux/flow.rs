@@ -199,7 +199,8 @@ impl<X> Session<X> {
             .saturating_sub(stream.credited);
         let reader_keeps_up = unread <= stream.window / 4;
         let mut grant = stream.returnable;
-        if reader_keeps_up && round_trip.is_some_and(|round_trip| elapsed < round_trip) {
+        let half_within = |round_trip| half_took_less(stream.window, grant, elapsed, round_trip);
+        if reader_keeps_up && round_trip.is_some_and(half_within) {
             let larger = stream
                 .window
                 .saturating_mul(2)
@@ -231,9 +232,18 @@ impl<X> Session<X> {
     }
 }
 
+/// Whether half a window was taken within one round trip, when `taken` bytes, which may be more, took `elapsed`.
+///
+/// A host that reads a whole window in one go, once per round trip, returns it in one grant: the peer had to wait all the
+/// same, although no more than one grant falls into a round trip.
+fn half_took_less(window: u32, taken: u32, elapsed: Duration, round_trip: Duration) -> bool {
+    let half = elapsed.as_nanos().saturating_mul(u128::from(window / 2));
+    half < round_trip.as_nanos().saturating_mul(u128::from(taken))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Role, *};
 
     #[test]
     fn the_bucket_forgives_with_time() {
@@ -253,6 +263,26 @@ mod tests {
             !waste.add(at(99), 1),
             "a clock that goes back forgives nothing"
         );
+    }
+
+    /// As with a host that looks at its sockets at a fixed rate. Fails if growth depends on how many grants a round trip
+    /// sees: such a stream would stay at its first window for ever.
+    #[test]
+    fn a_window_taken_in_one_go_grows_until_half_of_it_takes_a_round_trip() {
+        let most = Config::default().max_window;
+        for (every, expected) in [(17, most), (33, most), (34, INITIAL_WINDOW)] {
+            let mut session: Session<()> = Session::new(Role::Dialer, Config::default());
+            session.set_growth_budget(u64::from(most));
+            let place = session.open(Instant::ZERO, ()).unwrap();
+            session.round_trips.recent = [Some(Duration::from_millis(17)); 4];
+            for turn in 1..20 {
+                let stream = session.streams.get_mut(place).unwrap();
+                stream.returnable = stream.window;
+                session.grant(Instant::ZERO + Duration::from_millis(turn * every), place);
+            }
+            let window = session.stream(place).unwrap().window;
+            assert_eq!(window, expected, "{every} ms");
+        }
     }
 
     /// js-libp2p returns credit for the data, and once more for the empty frame with FIN that follows, by when the stream is
