@@ -38,6 +38,7 @@ pub(crate) enum RuntimeKind {
     Tokio,
     AsyncStd,
     Smol,
+    Mio,
 }
 
 impl fmt::Display for RuntimeKind {

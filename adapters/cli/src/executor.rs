@@ -109,6 +109,11 @@ pub(crate) fn run<T>(kind: RuntimeKind, main: impl Future<Output = T>) -> Result
                 main.await
             }))
         }
+        RuntimeKind::Mio => {
+            let mut executor = drywire_mio::executor::Executor::new().map_err(failed)?;
+            choose(kind, executor.runtime());
+            executor.block_on(main).map_err(failed)
+        }
         RuntimeKind::AsyncStd => {
             choose(kind, AsyncStdRuntime::default());
             Ok(async_std::task::block_on(main))
@@ -126,6 +131,8 @@ fn descriptors(kind: RuntimeKind) -> io::Result<()> {
             RuntimeKind::Tokio => 6,
             // A poll handle, what wakes it, a timer, both ends of three pipes for signals.
             RuntimeKind::Smol | RuntimeKind::AsyncStd => 9,
+            // A poll handle and its copy, what wakes it, and for signals what smol needs.
+            RuntimeKind::Mio => 12,
         };
         let stdin = io::stdin();
         let copies = (0..count).map(|_| stdin.as_fd().try_clone_to_owned());

@@ -22,13 +22,14 @@ use std::{
     env,
     io::{Read as _, Write as _},
     process::Command,
+    sync::Arc,
 };
 
 const NAME: ProtocolName = ProtocolName::from_static("/bulk/1.0.0");
 /// What an application writes and reads at once.
 const PIECE: usize = 64 * 1024;
 const WARM_UP: u64 = 64 << 20;
-const SUBJECTS: &str = "memory,mio,tokio";
+const SUBJECTS: &str = "memory,mio,tokio,smol,async-std";
 
 pub(crate) fn main(words: &[String]) -> Result<(), Failure> {
     let runs: usize = option(words, "--runs")?.unwrap_or(5);
@@ -43,6 +44,8 @@ pub(crate) fn main(words: &[String]) -> Result<(), Failure> {
         for (subject, user, total) in &mut figures {
             let output = Command::new(env::current_exe()?)
                 .args(["bulk-worker", subject, &mebibytes.to_string()])
+                // One thread for each, as one processor is all there is.
+                .env("ASYNC_STD_THREAD_COUNT", "1")
                 .output()?;
             if !output.status.success() {
                 return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
@@ -90,6 +93,20 @@ pub(crate) fn worker(words: &[String]) -> Result<(), Failure> {
             gauge = runtime.block_on(async {
                 over_engine(drywire_tokio::TokioRuntime::current()?, gauge).await
             })?;
+        }
+        Some("smol") => {
+            let executor = Arc::new(smol::Executor::new());
+            let runtime = drywire_smol::SmolRuntime::on(&executor);
+            gauge = smol::block_on(executor.run(over_engine(runtime, gauge)))?;
+        }
+        Some("async-std") => {
+            let runtime = drywire_async_std::AsyncStdRuntime::default();
+            gauge = async_std::task::block_on(over_engine(runtime, gauge))?;
+        }
+        Some("engine-over-mio") => {
+            let mut executor = drywire_mio::executor::Executor::new()?;
+            let runtime = executor.runtime();
+            gauge = executor.block_on(over_engine(runtime, gauge))??;
         }
         other => return Err(format!("no such subject: {other:?}").into()),
     }

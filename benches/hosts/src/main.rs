@@ -9,7 +9,7 @@ use std::{env, error::Error, process::ExitCode};
 const USAGE: &str = "\
 hosts bulk [--runs N] [--size-mib N] [--subjects A,B,..]
     One stream, from a node to another of the same process, on one processor: seconds per GiB. Subjects: memory (no sockets at
-    all: two nodes), mio, tokio (its current-thread runtime).
+    all: two nodes), mio, tokio (its current-thread runtime), smol, async-std, engine-over-mio.
 hosts idle [--connections N]
     A node over mio, N connections of N peers (10000 otherwise) that say nothing: resident memory and processor time of the
     server's process.

@@ -41,7 +41,10 @@
 
 mod mailbox;
 mod office;
+mod sockets;
 mod worker;
+
+pub use sockets::{Accepted, Sockets, Tcp, WorkerSocket};
 
 use crate::swarm_with;
 use core::{
@@ -184,11 +187,26 @@ where
         application: impl Fn(ConnectionId) -> A + Send + Sync + 'static,
         events: impl FnMut(Instant, &mut Swarm<P>, Event<P::Event>) + Send + 'static,
     ) -> io::Result<Self> {
-        let limit = to_connection(&config);
+        let swarm = swarm_with(config.clone(), keypair, protocols).map_err(io::Error::other)?;
+        Self::start_over(Tcp, &config, swarm, workers, application, events)
+    }
+
+    /// The same for a swarm that is there already, made with this configuration, and with sockets of another kind.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_over(
+        sockets: impl Sockets,
+        config: &Config,
+        swarm: Swarm<P>,
+        workers: usize,
+        application: impl Fn(ConnectionId) -> A + Send + Sync + 'static,
+        events: impl FnMut(Instant, &mut Swarm<P>, Event<P::Event>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let limit = to_connection(config);
         let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
         // The messages, and for each connection its start and its moves.
         let orders = connections.saturating_mul(limit.saturating_add(4));
-        let swarm = swarm_with(config, keypair, protocols).map_err(io::Error::other)?;
         let (poll, waker) = poller()?;
         let commands = Arc::new(Mailbox::new(COMMANDS, waker.clone()));
         let shared = Arc::new(Shared {
@@ -224,6 +242,7 @@ where
             shared,
             limit,
         );
+        let office = office.over(Box::new(sockets));
         let thread = thread::Builder::new().name("swarm".into());
         host.threads.push(thread.spawn(move || office.run(events))?);
         Ok(host)

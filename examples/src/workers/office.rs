@@ -3,6 +3,7 @@
 use super::{
     Command, Shared, WAKE,
     mailbox::Mailbox,
+    sockets::{Sockets, Tcp, WorkerSocket},
     worker::{Desk, Link, Order, Report},
 };
 use crate::{
@@ -111,6 +112,7 @@ pub(super) struct Office<P: Protocol, A> {
     ready: BTreeSet<Token>,
     accept_paused: bool,
     finished: bool,
+    sockets: Box<dyn Sockets>,
 }
 
 impl<P: Protocol, A: Application> Office<P, A> {
@@ -141,7 +143,14 @@ impl<P: Protocol, A: Application> Office<P, A> {
             ready: BTreeSet::new(),
             accept_paused: false,
             finished: false,
+            sockets: Box::new(Tcp),
         }
+    }
+
+    /// The same with sockets of another kind.
+    pub(super) fn over(mut self, sockets: Box<dyn Sockets>) -> Self {
+        self.sockets = sockets;
+        self
     }
 
     pub(super) fn run(
@@ -326,7 +335,7 @@ impl<P: Protocol, A: Application> Office<P, A> {
     }
 
     /// Gives a connection to the worker that has the fewest.
-    fn begin(&mut self, start: ConnectionStart, socket: TcpStream) {
+    fn begin(&mut self, start: ConnectionStart, socket: Box<dyn WorkerSocket>) {
         let id = start.id();
         let fewest = self.loads.iter().enumerate().min_by_key(|(_, load)| **load);
         let worker = fewest.map_or(0, |(worker, _)| worker);
@@ -437,16 +446,14 @@ impl<P: Protocol, A: Application> Office<P, A> {
             if !listening.readable || self.accept_paused || rests {
                 return;
             }
-            match listening.socket.accept() {
-                Ok((socket, remote)) => {
+            match self.sockets.accept(&listening.socket) {
+                Ok((socket, local, remote)) => {
                     let point = ConnectedPoint::accepted(
                         Multiaddr::from_tcp(remote),
-                        socket.local_addr().ok().map(Multiaddr::from_tcp),
+                        local.map(Multiaddr::from_tcp),
                     );
-                    // Refused, or broken already: the socket closes, and it is as if it had never come.
-                    if socket.set_nodelay(true).is_ok()
-                        && let Ok(start) = self.swarm.handle_accept(now, point)
-                    {
+                    // Refused: the socket closes, and it is as if it had never come.
+                    if let Ok(start) = self.swarm.handle_accept(now, point) {
                         self.begin(start, socket);
                     }
                 }
@@ -508,7 +515,8 @@ impl<P: Protocol, A: Application> Office<P, A> {
             Err(error) => Err(transport_error(&error)),
         };
         if let Some(start) = self.swarm.handle_dialed(now, attempt, result) {
-            self.begin(start, dialing.socket);
+            let socket = self.sockets.connected(dialing.socket);
+            self.begin(start, socket);
         }
     }
 }

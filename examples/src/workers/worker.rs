@@ -1,6 +1,6 @@
 //! The thread that has connections, their sockets and their applications.
 
-use super::{Application, Here, Shared, Visit, WAKE, mailbox::Mailbox};
+use super::{Application, Here, Shared, Visit, WAKE, mailbox::Mailbox, sockets::WorkerSocket};
 use crate::socket::{LINGER, SCRATCH, Wire};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use drywire::{
@@ -9,7 +9,7 @@ use drywire::{
     time::{Instant, earliest},
 };
 use drywire_system::now;
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use mio::{Events, Interest, Poll, Token};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
@@ -29,7 +29,7 @@ pub(super) struct Desk<A> {
 pub(super) enum Order<A> {
     Start {
         start: ConnectionStart,
-        socket: TcpStream,
+        socket: Box<dyn WorkerSocket>,
         under_way: Arc<AtomicUsize>,
     },
     Message(ConnectionId, ToConnection),
@@ -53,7 +53,7 @@ pub(super) enum Report<A> {
 pub(super) struct Link<A> {
     pub(super) connection: Connection,
     application: A,
-    wire: Wire<TcpStream>,
+    wire: Wire<Box<dyn WorkerSocket>>,
     /// Messages of the swarm on their way to it.
     under_way: Arc<AtomicUsize>,
     /// The connection is over; until when its socket may go on.

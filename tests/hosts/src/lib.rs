@@ -22,6 +22,7 @@ mod node;
 mod protocols;
 pub mod scenarios;
 mod trouble;
+pub mod worker_host;
 
 pub use node::{Failed, Incoming, Node, Place, Stream};
 pub use protocols::{Counts, ECHO_REQUEST, ProtocolEvent, Protocols, config};

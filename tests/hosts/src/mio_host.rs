@@ -362,7 +362,11 @@ pub struct TroubledSocket {
 }
 
 impl TroubledSocket {
-    fn new(socket: TcpStream, trouble: &Trouble) -> Self {
+    pub(crate) fn finish_sending(&self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
+    pub(crate) fn new(socket: TcpStream, trouble: &Trouble) -> Self {
         Self {
             socket,
             dice: trouble.dice(),

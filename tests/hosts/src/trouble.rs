@@ -116,17 +116,17 @@ impl Dice {
 
     /// Whether something would block that need not.
     pub fn would_block(&mut self) -> bool {
-        self.on && self.roll() % 4 == 0
+        self.on && self.roll().is_multiple_of(4)
     }
 
     /// Whether a wake-up is for nothing.
     pub fn is_spurious(&mut self) -> bool {
-        self.on && self.roll() % 8 == 0
+        self.on && self.roll().is_multiple_of(8)
     }
 
     /// How much of an operation on so many bytes takes place; at least one byte.
     pub fn cut(&mut self, len: usize) -> usize {
-        if !self.on || len <= 1 || self.roll() % 4 == 0 {
+        if !self.on || len <= 1 || self.roll().is_multiple_of(4) {
             return len;
         }
         // Mostly pieces that end in the middle of something; now and then single bytes.

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// All that the program can run on.
-pub(crate) const RUNTIMES: [&str; 3] = ["tokio", "async-std", "smol"];
+pub(crate) const RUNTIMES: [&str; 4] = ["tokio", "async-std", "smol", "mio"];
 
 pub(crate) fn drywire(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_drywire"));

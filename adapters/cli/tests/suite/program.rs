@@ -330,7 +330,7 @@ fn bad_usage_is_told_in_one_sentence_first_and_by_the_status() {
         (&["fly"], "unrecognized subcommand 'fly'"),
         (
             &["--runtime", "fast", "demo"],
-            "possible values: tokio, async-std, smol",
+            "possible values: tokio, async-std, smol, mio",
         ),
         (&["perf", address], "nothing to measure"),
         (

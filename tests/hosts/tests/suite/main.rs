@@ -1,9 +1,14 @@
 //! Every scenario at every host, on sockets that do what they should and on sockets that do not.
 
-use drywire_host_tests::{Place, engine::EnginePlace, mio_host::MioPlace, scenarios};
+use drywire_async_std::AsyncStdRuntime;
+use drywire_host_tests::{
+    Place, engine::EnginePlace, mio_host::MioPlace, scenarios, worker_host::WorkerPlace,
+};
 use drywire_mio::executor::Executor;
 use drywire_sim::{SimRuntime, World};
+use drywire_smol::SmolRuntime;
 use drywire_tokio::TokioRuntime;
+use std::sync::Arc;
 
 /// Seeds of trouble for each scenario; more with `DRYWIRE_TROUBLE_SEEDS=N`.
 fn seeds() -> u64 {
@@ -96,6 +101,20 @@ macro_rules! on_simulator {
     }};
 }
 
+macro_rules! on_workers {
+    ($place:ident => $run:expr) => {{
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let $place = WorkerPlace::default();
+            $run
+        });
+    }};
+}
+
 macro_rules! on_mio {
     ($place:ident => $run:expr) => {{
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -122,10 +141,36 @@ macro_rules! on_engine_over_mio {
     }};
 }
 
-use {on_engine_over_mio, on_mio, on_simulator, on_tokio_current_thread, on_tokio_multi_thread};
+macro_rules! on_async_std {
+    ($place:ident => $run:expr) => {
+        ::async_std::task::block_on(async {
+            let $place = EnginePlace::new(AsyncStdRuntime::default());
+            $run
+        })
+    };
+}
+
+macro_rules! on_smol {
+    ($place:ident => $run:expr) => {{
+        let executor = Arc::new(::smol::Executor::new());
+        let runtime = SmolRuntime::on(&executor);
+        ::smol::block_on(executor.run(async {
+            let $place = EnginePlace::new(runtime);
+            $run
+        }));
+    }};
+}
+
+use {
+    on_async_std, on_engine_over_mio, on_mio, on_simulator, on_smol, on_tokio_current_thread,
+    on_tokio_multi_thread, on_workers,
+};
 
 suite!(tokio_multi_thread, on_tokio_multi_thread);
 suite!(tokio_current_thread, on_tokio_current_thread);
+suite!(async_std, on_async_std);
+suite!(smol, on_smol);
 suite!(simulator, on_simulator);
 suite!(mio, on_mio);
+suite!(workers, on_workers);
 suite!(engine_over_mio, on_engine_over_mio);
