@@ -37,7 +37,8 @@
 //! the connections it has, which are kept in a [`Timers`](drywire::swarm::Timers).
 //!
 //! **Shutdown:** [`WorkerHost::shutdown`], then [`WorkerHost::join`]: every connection says goodbye, its last bytes are
-//! written, its socket is closed; then the threads end. Dropping the host closes everything at once and waits for the threads.
+//! written, its socket is closed; then the threads end. What a peer had sent before it closed a connection can still be read for
+//! 10 s. Dropping the host closes everything at once and waits for the threads.
 
 mod mailbox;
 mod office;

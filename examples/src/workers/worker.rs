@@ -2,7 +2,10 @@
 
 use super::{Application, Here, Shared, Visit, WAKE, mailbox::Mailbox, sockets::WorkerSocket};
 use crate::socket::{LINGER, SCRATCH, Wire};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 use drywire::{
     connection::{Connection, ConnectionId, ConnectionStart, ToConnection, ToSwarm},
     swarm::Timers,
@@ -18,6 +21,8 @@ use std::{
 };
 
 const EVENTS: usize = 256;
+/// How long a connection that is over waits for an application that has not read everything, beyond what its socket takes.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// What goes between the swarm's thread and one worker.
 pub(super) struct Desk<A> {
@@ -136,12 +141,15 @@ impl<A: Application> Link<A> {
     }
 
     fn linger(&mut self, now: Instant, until: Instant, tools: &mut Tools) -> Turned {
-        let over = now >= until || self.wire.linger(&mut tools.scratch);
+        let closed = now >= until || self.wire.linger(&mut tools.scratch);
+        // What the application has yet to read is in the connection, which goes with the socket.
+        let read_until = until + UNREAD;
+        let read = now >= read_until || self.connection.unread_bytes() == 0;
         Turned {
-            again: !over && self.wire.lingers_on(),
+            again: !closed && self.wire.lingers_on(),
             held_up: false,
-            over,
-            deadline: Some(until),
+            over: closed && read,
+            deadline: Some(if closed { read_until } else { until }),
         }
     }
 }
@@ -220,7 +228,7 @@ impl<A: Application> Worker<A> {
         let timeout = if self.ready.is_empty() {
             deadline
         } else {
-            Some(core::time::Duration::ZERO)
+            Some(Duration::ZERO)
         };
         match self.poll.poll(events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),

@@ -393,6 +393,15 @@ impl Lines {
     }
 }
 
+impl Drop for Lines {
+    /// With the host's end, or the connection's, they are all lost.
+    fn drop(&mut self) {
+        for line in self.lines.values() {
+            line.pump(None);
+        }
+    }
+}
+
 type Answer<T> = oneshot::Sender<Result<T, Failed>>;
 
 /// Who waits for what the swarm will say.
