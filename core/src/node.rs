@@ -192,7 +192,7 @@ impl<P: Protocol> Node<P> {
 
     // Sockets
 
-    /// A listener has accepted a socket.
+    /// A listener has accepted a socket. Whoever accepts several in a row asks [`Swarm::is_accepting`] before each.
     ///
     /// # Errors
     /// [`Refused`] says why it is not wanted; close it.

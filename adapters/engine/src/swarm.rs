@@ -25,7 +25,7 @@ use drywire::{
     },
     time::{Instant, earliest},
 };
-use drywire_system::{tcp_socket, transport_error};
+use drywire_system::{is_peers_own, tcp_socket, transport_error};
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
@@ -51,6 +51,8 @@ pub(crate) struct SwarmDriver<R: Runtime, P: Protocol> {
     interfaces_due: Option<Instant>,
     listeners: Vec<Listening<R>>,
     paused: bool,
+    /// Accepted in the same turn as the one that made the swarm pause. Bounded by the budget of a turn.
+    kept: Vec<(R::Pipe, ConnectedPoint)>,
     dials: BTreeMap<AttemptId, Arc<Notify>>,
     /// What tasks of dials and lookups have found out. Bounded by how many the swarm lets run.
     done: Arc<Mutex<VecDeque<Done<R>>>>,
@@ -91,6 +93,7 @@ where
             interfaces_due: None,
             listeners: Vec::new(),
             paused: false,
+            kept: Vec::new(),
             dials: BTreeMap::new(),
             done: Arc::default(),
             reports: Vec::new(),
@@ -196,6 +199,10 @@ where
             }
         }
         for (pipe, point) in accepted {
+            if !swarm.is_accepting() {
+                self.kept.push((pipe, point));
+                continue;
+            }
             // Refused means as if it had never come: the socket closes, and the swarm counts.
             if let Ok(start) = swarm.handle_accept(now, point) {
                 started.push((register(&self.inner.router, now, start), pipe));
@@ -214,6 +221,8 @@ where
         if self.paused {
             return (accepted, false);
         }
+        accepted.append(&mut self.kept);
+        let mut attempts: usize = 0;
         for listening in &mut self.listeners {
             if let Some(rest) = &mut listening.rest {
                 if rest.poll(cx).is_pending() {
@@ -222,9 +231,10 @@ where
                 listening.rest = None;
             }
             loop {
-                if accepted.len() >= ACCEPT_BUDGET {
+                if accepted.len() >= ACCEPT_BUDGET || attempts >= ACCEPT_BUDGET {
                     return (accepted, true);
                 }
+                attempts = attempts.saturating_add(1);
                 match listening.listener.poll_accept(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Ok((pipe, remote))) => {
@@ -235,6 +245,8 @@ where
                             ConnectedPoint::accepted(Multiaddr::from_tcp(remote), local),
                         ));
                     }
+                    // Whoever it was has gone again. That is no failure of the listener.
+                    Poll::Ready(Err(error)) if is_peers_own(&error) => {}
                     Poll::Ready(Err(error)) => {
                         let pause = ACCEPT_PAUSE
                             .saturating_mul(1 << listening.failures.min(5))

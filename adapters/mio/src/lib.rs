@@ -86,7 +86,8 @@
 //! come: an idle host costs nothing.
 //!
 //! **The end.** [`Host::shutdown`] says goodbye, and [`Host::is_shut_down`] tells when the last socket is closed. Dropping the
-//! host closes them at once. Once a peer has closed a connection, what had arrived can be read for another 30 s.
+//! host closes them at once. Once a peer has closed a connection, what had arrived can be read for another 30 s, during which
+//! the connection counts among those there may be; a host that was shut down does not wait for that.
 //!
 //! **Names** are the application's to look up, see [`Event::Resolve`].
 //!

@@ -62,6 +62,8 @@ pub(crate) struct Listening<L> {
     /// Accepting has failed lately, so often in a row.
     pub(crate) failures: u32,
     pub(crate) resting: bool,
+    /// It waits for a token.
+    pub(crate) starved: bool,
     /// It is bound to all addresses of the machine.
     pub(crate) unspecified: bool,
 }

@@ -30,8 +30,9 @@ const WALL_CLOCK_EVERY: Duration = Duration::from_secs(60);
 /// After the end of a connection: for what is left to write, and then for the peer's own end.
 const LINGER_UNWRITTEN: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
-/// Reads in one turn of that.
+/// Reads in one turn of that, and bytes of each.
 const LINGER_READS: usize = 16;
+const LINGER_READ: usize = 4096;
 /// How long what a closed connection has left may stay unread, since somebody read some of it.
 const UNREAD: Duration = Duration::from_secs(30);
 /// What a buffer for output may hold on to while it is not used.
@@ -156,9 +157,13 @@ impl<P: Protocol, T: Transport> Host<P, T> {
     fn remove(&mut self, key: usize) {
         self.timers.clear(Timer::Slot(key));
         self.full.remove(&key);
+        let was_full = self.slots.len() >= self.tokens.len();
         let Some(slot) = self.slots.try_remove(key) else {
             return;
         };
+        if was_full {
+            self.feed_listeners();
+        }
         // Closing it does the same where it cannot be done.
         let _ = match slot.kind {
             Kind::Listener(mut listening) => self.registry.deregister(&mut listening.listener),
@@ -175,22 +180,20 @@ impl<P: Protocol, T: Transport> Host<P, T> {
             let Some((slot, listening)) = self.slots.get_mut(key).and_then(listening) else {
                 return;
             };
-            if !self.accepting || listening.resting || !*slot {
+            let may = self.accepting && self.node.swarm().is_accepting();
+            if !may || listening.resting || !*slot {
                 return;
             }
-            let accepted = if full {
-                Err(no_tokens())
-            } else {
-                match listening.listener.accept() {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        *slot = false;
-                        return;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    accepted => accepted.map_err(|error| drywire_system::transport_error(&error)),
+            if full {
+                return self.accept_starved(now, key);
+            }
+            match listening.listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    *slot = false;
+                    return;
                 }
-            };
-            match accepted {
+                // Whoever it was has gone again. That is no failure of the listener.
+                Err(error) if drywire_system::is_peers_own(&error) => {}
                 Ok((socket, remote)) => {
                     listening.failures = 0;
                     let local = socket.local_addr().map(Multiaddr::from_tcp);
@@ -200,10 +203,35 @@ impl<P: Protocol, T: Transport> Host<P, T> {
                         self.connect(now, connection, socket);
                     }
                 }
-                Err(error) => return self.accept_failed(now, key, error),
+                Err(error) => {
+                    let error = drywire_system::transport_error(&error);
+                    return self.accept_failed(now, key, error);
+                }
             }
         }
         self.enqueue(key);
+    }
+
+    /// There is no token for whoever may wait to be accepted. The next one that is free is an occasion to look.
+    fn accept_starved(&mut self, now: Instant, key: usize) {
+        if let Some((_, listening)) = self.slots.get_mut(key).and_then(listening)
+            && !core::mem::replace(&mut listening.starved, true)
+        {
+            let update = ListenerUpdate::AcceptFailed(no_tokens());
+            self.node.handle_listener(now, listening.id, update);
+        }
+    }
+
+    /// Those that found no token look again.
+    fn feed_listeners(&mut self) {
+        let keys: Vec<usize> = self.listeners.values().copied().collect();
+        for key in keys {
+            if let Some((_, listening)) = self.slots.get_mut(key).and_then(listening)
+                && core::mem::take(&mut listening.starved)
+            {
+                self.enqueue(key);
+            }
+        }
     }
 
     /// The listener rests a little. What waits to be accepted has told its edge: it is asked again.
@@ -246,6 +274,7 @@ impl<P: Protocol, T: Transport> Host<P, T> {
             listener,
             failures: 0,
             resting: false,
+            starved: false,
             unspecified: bound.is_unspecified(),
         }))?;
         self.listeners.insert(id, key);
@@ -531,7 +560,10 @@ impl<P: Protocol, T: Transport> Host<P, T> {
             if !slot.readable || link.read_closed {
                 break;
             }
-            match link.socket.read(&mut self.scratch) {
+            let Some(scratch) = self.scratch.get_mut(..LINGER_READ) else {
+                break;
+            };
+            match link.socket.read(scratch) {
                 Ok(0) => link.read_closed = true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -29,8 +29,8 @@ pub struct TextResolver<P: ConnectionProvider> {
     provider: P,
     /// Empty: as the system is configured.
     servers: Arc<[SocketAddr]>,
-    /// Made at the first question: many nodes never ask one.
-    resolver: Arc<OnceLock<Result<Resolver<P>, NetError>>>,
+    /// Made at the first question: many nodes never ask one. Where that fails, the next question tries again.
+    resolver: Arc<OnceLock<Resolver<P>>>,
 }
 
 impl<P: ConnectionProvider> TextResolver<P> {
@@ -70,9 +70,11 @@ impl<P: ConnectionProvider> TextResolver<P> {
     /// # Errors
     /// If there are none, if no server answers in time, or if its answer makes no sense.
     pub async fn lookup(self, name: String) -> io::Result<Vec<String>> {
-        let resolver = match self.resolver.get_or_init(|| self.make()) {
-            Ok(resolver) => resolver,
-            Err(error) => return Err(io_error(error)),
+        let resolver = if let Some(resolver) = self.resolver.get() {
+            resolver
+        } else {
+            let made = self.make().map_err(|error| io_error(&error))?;
+            self.resolver.get_or_init(|| made)
         };
         // Absolute: the domains that the system searches are no concern of these names.
         let name = format!("{}.", name.trim_end_matches('.'));

@@ -27,6 +27,17 @@ pub fn transport_error(error: &io::Error) -> TransportError {
     }
 }
 
+/// Whether an error of accepting concerns the peer that was to be accepted, and nobody else: the listener goes on at once.
+#[must_use]
+pub fn is_peers_own(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
 /// The kind of [`io::Error`] as which an error of a stream shows to those who read and write it as a file.
 #[must_use]
 pub const fn stream_error_kind(error: &StreamError) -> io::ErrorKind {

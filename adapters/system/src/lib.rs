@@ -23,7 +23,7 @@
 //! | [`now`], [`unix`], [`epoch`], [`std_instant`] | the clocks |
 //! | [`entropy`] | the seed of everything random |
 //! | [`listen`], [`tcp_socket`], [`interfaces`], [`interface_index`] | sockets and their addresses |
-//! | [`transport_error`], [`stream_error_kind`] | what the operating system said, in the core's words, and the other way round |
+//! | [`transport_error`], [`is_peers_own`], [`stream_error_kind`] | what the operating system said, in the core's words, and the other way round |
 //! | `dns` | with that feature: TXT records, for `/dnsaddr` |
 //! | `recording` | with that feature: recordings of a host's machines in files |
 #![forbid(unsafe_code)]
@@ -44,7 +44,7 @@ mod os;
 pub mod recording;
 
 pub use address::tcp_socket;
-pub use error::{stream_error_kind, transport_error};
+pub use error::{is_peers_own, stream_error_kind, transport_error};
 #[cfg(feature = "os")]
 #[cfg_attr(docsrs, doc(cfg(feature = "os")))]
 pub use os::{entropy, epoch, interface_index, interfaces, listen, now, std_instant, unix};

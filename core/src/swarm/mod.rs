@@ -668,6 +668,13 @@ impl<P: Protocol> Swarm<P> {
         ConnectionInfo::of(connection, self.state.connections.get(connection)?)
     }
 
+    /// Whether connections may be accepted: what [`Action::PauseAccept`] and [`Action::ResumeAccept`] tell, at once. For hosts
+    /// that accept several in a row.
+    #[must_use]
+    pub const fn is_accepting(&self) -> bool {
+        !self.state.wants_accept_paused()
+    }
+
     /// Connections there are, in whatever phase, until [`handle_closed`](Self::handle_closed).
     #[must_use]
     pub fn connection_count(&self) -> usize {

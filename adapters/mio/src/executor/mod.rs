@@ -1,8 +1,10 @@
 //! The engine's hosts in a loop over mio: futures, streams and handles on one thread.
 //!
-//! A [`Host`](crate::Host) needs no futures. But who has a loop of mio's, and would rather wait for a
+//! A [`Host`](crate::Host) needs no futures. But who wants none of the async runtimes, and would still rather wait for a
 //! [request](drywire_engine::Requests) or a [record](drywire_engine::KadHandle) than keep track of events, can run the engine
-//! there:
+//! on an executor of one thread. It has a poll of its own, which on Unix can be [polled](std::os::fd::AsRawFd) in its turn: a
+//! loop around it sleeps no longer than [`poll_timeout`](Executor::poll_timeout), and calls [`turn`](Executor::turn) with no
+//! time to sleep.
 //!
 //! ```
 //! use drywire::{protocol::Standard, swarm::DialOptions};
@@ -35,7 +37,7 @@ use core::{
     net::{IpAddr, SocketAddr},
     ops::Range,
     pin::{Pin, pin},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -57,6 +59,8 @@ use std::{
 const EVENTS: usize = 1024;
 /// While tasks wake each other, sockets are looked at after so many rounds of them.
 const ROUNDS: usize = 8;
+/// Names that may be looked up at once, each on a thread of its own.
+const LOOKUPS: usize = 32;
 
 /// Whether or not another holder panicked: what is kept under these locks is whole between statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,8 +78,8 @@ pub struct Executor {
 
 /// The executor as tasks know it, and as the engine's [`Runtime`].
 ///
-/// It can be used from other threads; what it spawns runs on the executor's. Names are looked up on a thread each, as the
-/// operating system has no other way; TXT records are not.
+/// It can be used from other threads; what it spawns runs on the executor's. Names are looked up on a thread each, 32 at once,
+/// as the operating system has no other way; TXT records are not.
 #[derive(Clone)]
 pub struct MioRuntime(Arc<Shared>);
 
@@ -87,11 +91,14 @@ struct Shared {
     /// The task of a caller was woken, which is not in the queue.
     caller_woken: AtomicBool,
     queue: Mutex<VecDeque<Arc<Task>>>,
-    tasks: Mutex<Slab<Arc<Task>>>,
+    /// `None` once the executor is gone.
+    tasks: Mutex<Option<Slab<Arc<Task>>>>,
     timers: Mutex<BTreeMap<(Instant, u64), Waker>>,
     timers_made: AtomicU64,
     sockets: Mutex<Slab<Arc<Readiness>>>,
     tokens: Range<usize>,
+    /// Threads that look names up.
+    lookups: AtomicUsize,
 }
 
 type BoxedTask = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -122,15 +129,39 @@ impl Wake for Task {
 impl Shared {
     /// Ends the executor's sleep, if it sleeps.
     fn alarm(&self) {
-        if self.asleep.swap(false, Ordering::AcqRel) {
+        if self.asleep.swap(false, Ordering::SeqCst) {
             // Nobody here could help it.
             let _ = self.waker.wake();
         }
     }
 
     fn end(&self, task: &Task) {
-        let ended = lock(&self.tasks).try_remove(task.key);
+        let ended = lock(&self.tasks)
+            .as_mut()
+            .and_then(|tasks| tasks.try_remove(task.key));
         drop(ended);
+    }
+}
+
+/// Counts a thread that looks a name up.
+struct Lookup(Arc<Shared>);
+
+impl Lookup {
+    fn begin(shared: &Arc<Shared>) -> io::Result<Self> {
+        let more = |count: usize| (count < LOOKUPS).then_some(count.saturating_add(1));
+        let counted = shared
+            .lookups
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        let message = "too many names are looked up at once";
+        counted
+            .map(|_| Self(shared.clone()))
+            .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, message))
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        self.0.lookups.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -148,7 +179,7 @@ impl Wake for Main {
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::Release);
         if let Some(shared) = self.shared.upgrade() {
-            shared.caller_woken.store(true, Ordering::Release);
+            shared.caller_woken.store(true, Ordering::SeqCst);
             shared.alarm();
         }
     }
@@ -168,7 +199,8 @@ impl Executor {
             asleep: AtomicBool::new(false),
             caller_woken: AtomicBool::new(false),
             queue: Mutex::default(),
-            tasks: Mutex::default(),
+            tasks: Mutex::new(Some(Slab::new())),
+            lookups: AtomicUsize::new(0),
             timers: Mutex::default(),
             timers_made: AtomicU64::new(0),
             sockets: Mutex::default(),
@@ -198,6 +230,22 @@ impl Executor {
                 break;
             }
         }
+        self.look_outside(timeout)
+    }
+
+    /// How long nothing will happen by itself: zero while there are tasks to run, `None` for ever.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if !lock(&self.shared.queue).is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let timers = lock(&self.shared.timers);
+        let ((at, _), _) = timers.first_key_value()?;
+        Some(*at - drywire_system::now())
+    }
+
+    /// Sleeps, unless there is something to run, and tells tasks what has happened.
+    fn look_outside(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.sleep(timeout)?;
         self.tell_sockets();
         self.tell_timers();
@@ -217,12 +265,18 @@ impl Executor {
         let waker = Waker::from(main.clone());
         let mut cx = Context::from_waker(&waker);
         loop {
-            if main.woken.swap(false, Ordering::AcqRel)
-                && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
-            {
-                return Ok(output);
+            // After each round of the others, so that whoever yields comes after it.
+            for _ in 0..ROUNDS {
+                if main.woken.swap(false, Ordering::AcqRel)
+                    && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
+                {
+                    return Ok(output);
+                }
+                if !self.run_tasks() && !main.woken.load(Ordering::Acquire) {
+                    break;
+                }
             }
-            self.turn(None)?;
+            self.look_outside(None)?;
         }
     }
 
@@ -255,7 +309,7 @@ impl Executor {
             (Some(timeout), Some(due)) => Some(timeout.min(due)),
             (timeout, due) => timeout.or(due),
         };
-        let called = self.shared.caller_woken.swap(false, Ordering::AcqRel);
+        let called = self.shared.caller_woken.swap(false, Ordering::SeqCst);
         if called || !lock(&self.shared.queue).is_empty() {
             sleep = Some(Duration::ZERO);
         }
@@ -297,18 +351,21 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        // Tasks hold on to the executor: this is the end of both. What is dropped may spawn others.
-        loop {
-            let tasks: Vec<_> = lock(&self.shared.tasks).drain().collect();
-            if tasks.is_empty() {
-                break;
-            }
-            for task in tasks {
-                let future = lock(&task.future).take();
-                drop(future);
-            }
+        // Tasks hold on to the executor: this is the end of both. What is dropped may spawn others, which are not kept.
+        let tasks = lock(&self.shared.tasks).take();
+        for (_, task) in tasks.into_iter().flatten() {
+            let future = lock(&task.future).take();
+            drop(future);
         }
         lock(&self.shared.queue).clear();
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsRawFd for Executor {
+    /// Readable when there is something for [`turn`](Self::turn).
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.poll.as_raw_fd()
     }
 }
 
@@ -335,6 +392,8 @@ impl Runtime for MioRuntime {
     {
         let task = {
             let mut tasks = lock(&self.0.tasks);
+            // Where nothing is run any more, the task is dropped, after the lock.
+            let Some(tasks) = tasks.as_mut() else { return };
             let entry = tasks.vacant_entry();
             let task = Arc::new(Task {
                 future: Mutex::new(Some(Box::pin(task))),
@@ -377,17 +436,20 @@ impl Runtime for MioRuntime {
     fn lookup(&self, host: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send + 'static {
         let answer = Arc::new(Mutex::new((None, None::<Waker>)));
         let (host, telling) = (host.to_owned(), answer.clone());
-        let asking = thread::Builder::new().spawn(move || {
-            let found = (host.as_str(), 0).to_socket_addrs();
-            let found = found.map(|found| found.map(|address| address.ip()).collect());
-            let waker = {
-                let mut answer = lock(&telling);
-                answer.0 = Some(found);
-                answer.1.take()
-            };
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+        let asking = Lookup::begin(&self.0).and_then(|counted| {
+            thread::Builder::new().spawn(move || {
+                let found = (host.as_str(), 0).to_socket_addrs();
+                let found = found.map(|found| found.map(|address| address.ip()).collect());
+                let waker = {
+                    let mut answer = lock(&telling);
+                    answer.0 = Some(found);
+                    answer.1.take()
+                };
+                drop(counted);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            })
         });
         async move {
             asking?;

@@ -5,6 +5,7 @@ use core::time::Duration;
 use drywire::swarm::{self, DialOptions};
 use drywire_mio::{Event, Host};
 use mio::{Interest, Token};
+use std::time::Instant;
 
 #[test]
 fn a_host_leaves_the_tokens_of_others_alone() {
@@ -57,13 +58,23 @@ fn a_host_without_a_token_left_refuses_and_goes_on() {
     hosts.hosts[2]
         .dial(DialOptions::address(address.clone()))
         .unwrap();
-    hosts.until(0, |event| match event {
+    let starved = |event: &Event<_>| match event {
         Event::Swarm(swarm::Event::AcceptFailed { error, .. }) => {
             assert!(error.to_string().contains("token"), "{error}");
             Some(())
         }
         _ => None,
-    });
+    };
+    hosts.until(0, starved);
+    // That is told once, and not asked again and again.
+    hosts.told[0].clear();
+    hosts.turns = 0;
+    let end = Instant::now() + Duration::from_millis(300);
+    while Instant::now() < end {
+        hosts.turn(Duration::from_millis(100));
+    }
+    assert!(!hosts.told[0].iter().any(|event| starved(event).is_some()));
+    assert!(hosts.turns < 50, "{} turns", hosts.turns);
     let own = hosts.hosts[0].dial(DialOptions::address(other)).unwrap();
     hosts.until(0, |event| match event {
         Event::Swarm(swarm::Event::DialFailed { dial, error, .. }) if *dial == own => {

@@ -18,6 +18,8 @@ use std::{
 };
 
 const MIB: usize = 1024 * 1024;
+/// Enough to want more in a turn than all may have.
+const FLOODED: usize = 40;
 
 /// Bytes read from each socket, by its number.
 type Counts = Arc<Mutex<BTreeMap<usize, usize>>>;
@@ -132,7 +134,7 @@ macro_rules! forward_source {
 forward_source!(Counted, socket);
 forward_source!(CountedListener, 0);
 
-/// Ten connections are flooded, on another thread, as fast as they can be; an eleventh wants an echo now and then.
+/// Connections are flooded, on another thread, as fast as they can be; one more wants an echo now and then.
 #[test]
 fn a_turn_is_bounded_and_each_socket_gets_its_share() {
     let transport = Counting::default();
@@ -156,7 +158,7 @@ fn a_turn_is_bounded_and_each_socket_gets_its_share() {
     let flooding = std::thread::spawn(move || {
         let mut hosts = Loop::<Tcp>::new();
         let mut connections = Vec::new();
-        for number in 0..11 {
+        for number in 0..=FLOODED {
             let builder = Host::builder(()).tokens(number * 4..(number + 1) * 4);
             let host = builder.start(hosts.poll.registry()).unwrap();
             hosts.add(host);
@@ -165,7 +167,7 @@ fn a_turn_is_bounded_and_each_socket_gets_its_share() {
         }
         let mut streams = Vec::new();
         let names = [sink];
-        for (host, connection) in hosts.hosts.iter_mut().zip(&connections).take(10) {
+        for (host, connection) in hosts.hosts.iter_mut().zip(&connections).take(FLOODED) {
             streams.push(host.open(*connection, &names).unwrap());
         }
         let (mut answers, data) = (0, vec![7; MIB]);
@@ -173,13 +175,13 @@ fn a_turn_is_bounded_and_each_socket_gets_its_share() {
         let mut flooded = 0;
         while answers < 20 {
             assert!(Instant::now() < end, "{answers} answers under a flood");
-            for number in 0..10 {
+            for number in 0..FLOODED {
                 let host = &mut hosts.hosts[number];
                 let stream = host.stream(connections[number], streams[number]);
                 flooded += stream.unwrap().write(&data).unwrap_or(0);
             }
             if flooded > 20 * MIB {
-                ask(&mut hosts, 10, connections[10]);
+                ask(&mut hosts, FLOODED, connections[FLOODED]);
                 answers += 1;
             }
             hosts.turn(Duration::from_millis(1));

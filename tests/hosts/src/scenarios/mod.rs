@@ -11,8 +11,8 @@ pub use ends::{
     shutting_down_in_the_middle_of_everything,
 };
 pub use failures::{
-    a_peer_that_never_says_anything, accepting_goes_on_after_failures, dial_storms,
-    errors_anywhere, no_listener_where_there_is_one,
+    a_listener_that_does_not_accept, accepting_goes_on_after_failures, dial_storms,
+    errors_anywhere, no_listener_where_there_is_one, peers_that_are_none,
 };
 pub use protocols::{records_of_a_dht, requests_and_responses};
 pub use recordings::recordings_are_replayed;

@@ -50,7 +50,7 @@ macro_rules! suite {
             scenario!($on, no_listener_where_there_is_one);
             scenario!($on, accepting_goes_on_after_failures);
             scenario!($on, dial_storms);
-            scenario!($on, a_peer_that_never_says_anything);
+            scenario!($on, a_listener_that_does_not_accept);
             scenario!($on, errors_anywhere);
             scenario!($on, shutting_down_delivers_what_was_finished);
             scenario!($on, shutting_down_in_the_middle_of_everything);
@@ -58,6 +58,17 @@ macro_rules! suite {
             scenario!($on, requests_and_responses);
             scenario!($on, records_of_a_dht);
             scenario!($on, recordings_are_replayed);
+        }
+    };
+}
+
+/// What needs sockets of the operating system.
+macro_rules! with_sockets {
+    ($module:ident, $on:ident) => {
+        mod $module {
+            use super::*;
+
+            scenario!($on, peers_that_are_none);
         }
     };
 }
@@ -174,3 +185,11 @@ suite!(simulator, on_simulator);
 suite!(mio, on_mio);
 suite!(workers, on_workers);
 suite!(engine_over_mio, on_engine_over_mio);
+
+with_sockets!(tokio_multi_thread_sockets, on_tokio_multi_thread);
+with_sockets!(tokio_current_thread_sockets, on_tokio_current_thread);
+with_sockets!(async_std_sockets, on_async_std);
+with_sockets!(smol_sockets, on_smol);
+with_sockets!(mio_sockets, on_mio);
+with_sockets!(engine_over_mio_sockets, on_engine_over_mio);
+with_sockets!(workers_sockets, on_workers);
