@@ -14,6 +14,21 @@
 //! | `poll_timeout()` | when to call back |
 //! | `handle_timeout(now)` | that time has come |
 //!
+//! # Embedding
+//!
+//! | you have | take |
+//! |---|---|
+//! | an async runtime | the crates `drywire-tokio`, `drywire-smol` and `drywire-async-std` |
+//! | a loop over mio, or one thread and no loop yet | the crate `drywire-mio` |
+//! | any other loop on one thread | [`node::Node`]; its module tells the [loop](node#embedding) step by step, with code |
+//! | connections on several threads | [`swarm::Swarm`] and [`connection::Connection`]; the host carries their messages |
+//! | a test, a simulation | the crate `drywire-sim` |
+//!
+//! For hosts on std, clocks, entropy and listening sockets are in the crate `drywire-system`. Complete programs are in
+//! the repository, under `examples`.
+//!
+//! # Modules
+//!
 //! Modules are floors of one house; each imports only floors below its own.
 //!
 //! | floor | module | what lives there |
@@ -22,7 +37,7 @@
 //! | 6 | `recording` | with that feature: entries of what goes in and out of machines, and running them again |
 //! | 5 | [`protocol`] | ping, identify, streams, requests and responses, Kademlia |
 //! | 4 | [`swarm`] | peers, address book, dials, listeners, admission; the `Protocol` trait |
-//! | 3 | `connection` | one peer connection: negotiate, secure, multiplex, streams |
+//! | 3 | [`connection`] | one peer connection: negotiate, secure, multiplex, streams |
 //! | 2 | [`multistream`], [`security`], [`mux`], [`resource`] | the layer machines |
 //! | 1 | [`wire`], [`identity`], [`multiaddr`], [`record`], [`crypto`] | values and codecs |
 //! | 0 | [`time`], [`seed`], [`buffer`] | time, seeds, buffers |

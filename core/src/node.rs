@@ -30,6 +30,258 @@
 //! assert!(matches!(node.poll_event(), Some(NodeEvent::Swarm(Event::Listening { .. }))));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Embedding
+//!
+//! This is the whole of a loop. Sockets do not block, and how readiness is learnt is the host's choice.
+//!
+//! ```
+//! use drywire::{
+//!     node::{Node, NodeAction, NodeEvent},
+//!     swarm::{Event, Protocol},
+//!     time::Instant,
+//! };
+//!
+//! /// What a program brings along.
+//! trait Program<P: Protocol> {
+//!     /// The application: opens, reads and writes streams, dials.
+//!     fn handle(&mut self, now: Instant, node: &mut Node<P>, event: NodeEvent<P::Event>);
+//!     /// Does what the table of actions says.
+//!     fn act(&mut self, now: Instant, node: &mut Node<P>, action: NodeAction);
+//!     /// Sleeps until a socket is ready or [`Node::poll_timeout`] has come, and says what time it is then.
+//!     fn sleep(&mut self, node: &mut Node<P>) -> Instant;
+//!     /// Accepts, connects, reads and writes, wherever a socket is ready.
+//!     fn serve(&mut self, now: Instant, node: &mut Node<P>);
+//! }
+//!
+//! fn run<P: Protocol>(mut now: Instant, node: &mut Node<P>, program: &mut impl Program<P>) {
+//!     let mut over = false;
+//!     while !over {
+//!         // Events lead to actions, and actions to events: until there is neither.
+//!         loop {
+//!             if let Some(event) = node.poll_event() {
+//!                 over |= matches!(event, NodeEvent::Swarm(Event::ShutdownComplete));
+//!                 program.handle(now, node, event);
+//!             } else if let Some(action) = node.poll_action() {
+//!                 program.act(now, node, action);
+//!             } else {
+//!                 break;
+//!             }
+//!         }
+//!         if !over {
+//!             now = program.sleep(node);
+//!             program.serve(now, node);
+//!             node.handle_timeout(now);
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! Any order of calls is legal, and this one costs no turn too many: with nothing left to poll,
+//! [`poll_timeout`](Node::poll_timeout) is a deadline to come. It is now as long as anything waits to be polled, so a
+//! host that sleeps before that wakes at once, again and again. Only polls take away what waits;
+//! [`handle_timeout`](Node::handle_timeout) does not.
+//!
+//! ## Actions
+//!
+//! | action | what to do | what to call then |
+//! |---|---|---|
+//! | [`Action::Listen`] | bind a listener | [`handle_listener`](Node::handle_listener) with [`Bound`](ListenerUpdate::Bound) and the real port, or with [`Closed`](ListenerUpdate::Closed) |
+//! | [`Action::StopListen`] | drop the listener | [`handle_listener`](Node::handle_listener) with `Closed(None)` |
+//! | [`Action::PauseAccept`], [`Action::ResumeAccept`] | wait for no listener; wait for all again | |
+//! | [`Action::Dial`] | begin to connect | when that is over, [`handle_dialed`](Node::handle_dialed) |
+//! | [`Action::CancelDial`] | drop the socket | |
+//! | [`Action::Resolve`] | ask a resolver | [`Swarm::handle_resolved`], by [`command`](Node::command) |
+//! | [`NodeAction::Transmit`] | write, see below; nothing if the socket is not writable | |
+//! | [`NodeAction::Close`] | end the socket, see below | [`handle_closed`](Node::handle_closed) |
+//! | any other [`Action`] | | [`handle_unsupported`](Node::handle_unsupported) |
+//!
+//! A listener that accepts calls [`handle_accept`](Node::handle_accept). Whoever gets [`Refused`] there, or `None` from
+//! `handle_dialed`, drops the socket. When accepting fails with anything but `WouldBlock`,
+//! [`AcceptFailed`](ListenerUpdate::AcceptFailed) says so; let the listener rest for a moment then, for it may remain
+//! readable. A listener on an unspecified address needs [`Swarm::handle_interfaces`].
+//!
+//! ## Reading
+//!
+//! A socket is to be read as long as [`recv_buf`](Node::recv_buf) gives a buffer. In the buffer there is room; read no
+//! more than that, so that it learns how large it should be. Afterwards call [`handle_recv`](Node::handle_recv), also
+//! when nothing came, lest an idle connection keep its buffer.
+//!
+//! ```
+//! use drywire::{connection::ConnectionId, node::Node, swarm::Protocol, time::Instant};
+//! use std::io::{ErrorKind, Read};
+//!
+//! enum Next {
+//!     /// Wait until the socket is readable.
+//!     Wait,
+//!     /// Do not wait for the socket. Ask `recv_buf` before each sleep whether there is room again.
+//!     Pause,
+//!     /// There is more; others first.
+//!     Again,
+//!     /// Never read again.
+//!     Ended,
+//! }
+//!
+//! fn read<P: Protocol>(
+//!     now: Instant,
+//!     node: &mut Node<P>,
+//!     id: ConnectionId,
+//!     socket: &mut impl Read,
+//!     scratch: &mut [u8],
+//! ) -> Next {
+//!     for _ in 0..8 {
+//!         let Some(buffer) = node.recv_buf(id) else { return Next::Pause };
+//!         let room = (buffer.capacity() - buffer.len()).min(scratch.len());
+//!         match socket.read(&mut scratch[..room]) {
+//!             Ok(0) => {
+//!                 node.handle_eof(now, id);
+//!                 return Next::Ended;
+//!             }
+//!             Ok(count) => {
+//!                 buffer.extend_from_slice(&scratch[..count]);
+//!                 node.handle_recv(now, id);
+//!             }
+//!             Err(error) if error.kind() == ErrorKind::WouldBlock => {
+//!                 node.handle_recv(now, id);
+//!                 return Next::Wait;
+//!             }
+//!             Err(error) if error.kind() == ErrorKind::Interrupted => {}
+//!             Err(error) => {
+//!                 node.handle_lost(now, id, error.to_string());
+//!                 return Next::Ended;
+//!             }
+//!         }
+//!     }
+//!     Next::Again
+//! }
+//! ```
+//!
+//! **Back-pressure** is that there is no buffer: the connection holds as much as it may, and the kernel, and in the end
+//! the peer, has to wait. It ends when the application has read, which no action tells: before each sleep ask
+//! `recv_buf` again for the connections that pause, and for no others, because it reserves memory. A level-triggered
+//! poller must not wait for their sockets meanwhile; an edge-triggered one must remember that they were readable. It is
+//! rare: mostly the window of a stream stops its sender first, and then the connection goes on for the other streams.
+//! An application that reads nothing for [`slow_reader_timeout`](connection::Config::slow_reader_timeout) loses the
+//! connection.
+//!
+//! ## Writing
+//!
+//! [`NodeAction::Transmit`] says that there are bytes for a socket. Each socket needs a buffer for what it has not
+//! taken:
+//!
+//! ```
+//! use drywire::{connection::ConnectionId, node::Node, swarm::Protocol, time::Instant};
+//! use std::io::{self, ErrorKind, Write};
+//!
+//! #[derive(Default)]
+//! struct Output {
+//!     bytes: Vec<u8>,
+//!     written: usize,
+//!     /// Nothing follows.
+//!     last: bool,
+//! }
+//!
+//! /// For a transmit action, and whenever the socket is writable again. `Ok(false)`: wait until it is.
+//! fn write<P: Protocol>(
+//!     now: Instant,
+//!     node: &mut Node<P>,
+//!     id: ConnectionId,
+//!     socket: &mut impl Write,
+//!     output: &mut Output,
+//! ) -> io::Result<bool> {
+//!     loop {
+//!         while output.written < output.bytes.len() {
+//!             match socket.write(&output.bytes[output.written..]) {
+//!                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
+//!                 Ok(count) => output.written += count,
+//!                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+//!                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+//!                 Err(error) => return Err(error),
+//!             }
+//!         }
+//!         output.bytes.clear();
+//!         output.written = 0;
+//!         if output.last || !node.wants_transmit(id) {
+//!             return Ok(true);
+//!         }
+//!         output.last = node.poll_transmit(now, id, &mut output.bytes, 64 * 1024).shutdown;
+//!     }
+//! }
+//! ```
+//!
+//! Wait for a socket to be writable only while bytes are left. A `Transmit` that comes meanwhile need not be
+//! remembered: `write` asks for more when it is through. Nothing is transmitted into a buffer that is not empty, and so
+//! back-pressure reaches the application: its streams answer [`Blocked`](connection::WriteError::Blocked).
+//!
+//! When writing fails, read first, until there is no more or no room: what the peer had sent before it went is still
+//! there. Then call [`handle_lost`](Node::handle_lost), and write no more.
+//!
+//! ## Streams
+//!
+//! [`Swarm::accept`], by [`command`](Node::command), names what peers may open; each such stream is an
+//! [`Inbound`](connection::Event::Inbound) event. [`open`](Node::open) opens one, from
+//! [`Event::Dialed`] or [`Event::ConnectionEstablished`] on; where the peer may have to be dialed first,
+//! [`protocol::stream`](crate::protocol::stream) does that. A [`StreamId`] says nothing without its [`ConnectionId`].
+//!
+//! Reading and writing are edge-triggered: [`Readable`](connection::Event::Readable) and
+//! [`Writable`](connection::Event::Writable) come once after a read or write was
+//! [`Blocked`](connection::ReadError::Blocked). A write that took less than all is not blocked yet. So go on until it
+//! says so, or remember to come back:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use drywire::connection::{ReadError, Stream, WriteError};
+//!
+//! /// Sends back what comes. For `Inbound`, and whenever the stream is readable or writable.
+//! /// `pending` was read and is not written yet.
+//! fn echo(stream: &mut Stream<'_>, pending: &mut Bytes) {
+//!     loop {
+//!         while !pending.is_empty() {
+//!             match stream.write_bytes(pending) {
+//!                 Ok(_) => {}
+//!                 Err(WriteError::Blocked) => return,
+//!                 Err(_) => return stream.release(),
+//!             }
+//!         }
+//!         // Not read before all is written: so back-pressure goes from this node's socket to the peer.
+//!         match stream.read(64 * 1024) {
+//!             Ok(Some(bytes)) => *pending = bytes,
+//!             Ok(None) => {
+//!                 let _ = stream.finish();
+//!                 return;
+//!             }
+//!             Err(ReadError::Blocked) => return,
+//!             Err(_) => return stream.release(),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! An application that stops earlier, to be fair or because it cannot take more, gets no event: it has to go on by
+//! itself. What it does outside of `handle` belongs before the polls, not between them and the sleep.
+//!
+//! ## Time
+//!
+//! Take the time once a turn. It may stand still; one that went back counts as the latest that was told. Sleep until
+//! the earliest of [`poll_timeout`](Node::poll_timeout) and the host's own deadlines. Ask for it after all polls:
+//! everything before may change it. Values that a protocol gave away, such as the channel of an answer, change it from
+//! other threads too: [`Swarm::set_waker`], by [`command`](Node::command), says whom to wake.
+//!
+//! ## The end
+//!
+//! A connection ends for many reasons and always in the same way: [`Closed`](connection::Event::Closed) is the last of
+//! its events, then comes [`NodeAction::Close`]. Until [`handle_closed`](Node::handle_closed) its streams can be read.
+//! If [`Transmit::shutdown`] was seen, it ended in good order: write what is left, shut down the writing side, then
+//! read and discard until the peer's end, for a few seconds at most, since a socket that is dropped with bytes unread
+//! is reset, and a reset may overtake the last words. Otherwise drop the socket at once. `handle_closed` need not wait
+//! for the socket: call it as soon as nobody reads the connection's streams any more.
+//!
+//! A peer that vanishes without a word is noticed by [ping](crate::protocol::ping), within 90 s unless configured
+//! otherwise, which closes the connection. Without ping it is noticed when something is written, as late as the kernel
+//! likes.
+//!
+//! [`shutdown`](Node::shutdown) stops listeners, cancels dials and closes connections. The loop runs on as before,
+//! until [`Event::ShutdownComplete`], and for as long as sockets linger.
 
 use crate::{
     buffer::pop_front,
@@ -65,10 +317,13 @@ mod tests;
 pub enum NodeAction {
     /// What the swarm wants; never [`Action::ToConnection`].
     Swarm(Action),
-    /// A connection has bytes for its socket: call [`Node::poll_transmit`] when the socket takes some.
+    /// A connection has bytes for its socket: call [`Node::poll_transmit`] when the socket takes some. As long as
+    /// nothing else happens on the connection this is said once, so whoever cannot write now does so when the socket is
+    /// writable.
     Transmit(ConnectionId),
     /// A connection is over: write out what is left, drop the socket, and when nothing more is to be read from its
-    /// streams call [`Node::handle_closed`]. Comes once its events were all [polled](Node::poll_event).
+    /// streams call [`Node::handle_closed`]. Comes once, when its events were all [polled](Node::poll_event). Something
+    /// is left to write only if [`Transmit::shutdown`] was seen; see the [module](self#the-end).
     Close(ConnectionId),
 }
 
@@ -83,7 +338,8 @@ pub enum NodeEvent<E> {
 }
 
 impl<E> NodeEvent<E> {
-    /// What a protocol says, if it is that.
+    /// What a protocol says, if it is that. To have it rather than look at it, match
+    /// `NodeEvent::Swarm(Event::Protocol(event))`.
     #[must_use]
     pub const fn protocol(&self) -> Option<&E> {
         match self {
@@ -192,7 +448,8 @@ impl<P: Protocol> Node<P> {
 
     // Sockets
 
-    /// A listener has accepted a socket. Whoever accepts several in a row asks [`Swarm::is_accepting`] before each.
+    /// A listener has accepted a socket. It may be read and written from now on. Whoever accepts several in a row asks
+    /// [`Swarm::is_accepting`] before each.
     ///
     /// # Errors
     /// [`Refused`] says why it is not wanted; close it.
@@ -205,7 +462,8 @@ impl<P: Protocol> Node<P> {
         Ok(self.start(start))
     }
 
-    /// An attempt of [`Action::Dial`] is over. `None` means that the socket is not wanted (any more); close it.
+    /// An attempt of [`Action::Dial`] is over. The remote address of `result` is that of the action. `None` means that
+    /// the socket is not wanted (any more); close it.
     pub fn handle_dialed(
         &mut self,
         now: Instant,
@@ -229,12 +487,14 @@ impl<P: Protocol> Node<P> {
     }
 
     /// Where what a socket delivers is to be appended; then call [`handle_recv`](Self::handle_recv). `None`: do not read
-    /// it now.
+    /// it now. No action says when that is over: ask again before each sleep. Ask only when there may be something to
+    /// read: the buffer is made for that. After the end of input there is none any more.
     pub fn recv_buf(&mut self, connection: ConnectionId) -> Option<&mut BytesMut> {
         self.connections.get_mut(&connection)?.connection.recv_buf()
     }
 
-    /// Processes what was appended to [`recv_buf`](Self::recv_buf).
+    /// Processes what was appended to [`recv_buf`](Self::recv_buf). If nothing was, the node learns when to take the
+    /// buffer back.
     pub fn handle_recv(&mut self, now: Instant, connection: ConnectionId) {
         self.touch(now, connection, |connection, now| {
             connection.handle_recv(now)
@@ -250,28 +510,31 @@ impl<P: Protocol> Node<P> {
         taken.unwrap_or(input.len())
     }
 
-    /// The peer shut its side of a socket.
+    /// The peer shut its side of a socket. What was received before is still processed, and there may be something to
+    /// write: do not drop the socket before [`NodeAction::Close`].
     pub fn handle_eof(&mut self, now: Instant, connection: ConnectionId) {
         self.touch(now, connection, |connection, now| {
             connection.handle_eof(now)
         });
     }
 
-    /// A socket failed; `reason` in the host's words.
+    /// A socket failed; `reason` in the host's words. What was appended before is processed; what the socket still has
+    /// is lost. [`NodeAction::Close`] follows.
     pub fn handle_lost(&mut self, now: Instant, connection: ConnectionId, reason: String) {
         self.touch(now, connection, |connection, now| {
             connection.handle_lost(now, reason)
         });
     }
 
-    /// Whether a connection has bytes for its socket.
+    /// Whether a connection has bytes for its socket, or would like to say that none follow.
     #[must_use]
     pub fn wants_transmit(&self, connection: ConnectionId) -> bool {
         let connection = self.connections.get(&connection);
         connection.is_some_and(|held| held.connection.wants_transmit())
     }
 
-    /// Appends what a connection has for its socket to `out`, about `limit` bytes of it.
+    /// Appends what a connection has for its socket to `out`, about `limit` bytes of it. Call it with an empty buffer,
+    /// so that what a socket does not take waits where writers notice.
     pub fn poll_transmit(
         &mut self,
         now: Instant,
@@ -286,7 +549,9 @@ impl<P: Protocol> Node<P> {
         transmit.unwrap_or_default()
     }
 
-    /// The host has dropped a connection's socket and wants nothing more of its streams.
+    /// The host has dropped a connection's socket, or sees to that alone, and wants nothing more of its streams. Needed
+    /// for every connection, after [`NodeAction::Close`]; before that it ends the connection without a word to the
+    /// peer.
     pub fn handle_closed(&mut self, now: Instant, connection: ConnectionId) {
         if self.connections.remove(&connection).is_some() {
             self.timers.clear(connection);
@@ -300,7 +565,8 @@ impl<P: Protocol> Node<P> {
 
     // Streams of the host
 
-    /// Opens a stream that the host owns, under the first of `names` that the peer accepts. It can be written at once.
+    /// Opens a stream that the host owns, under the first of `names` that the peer accepts. With one name it can be
+    /// written at once; with several, writing is [blocked](connection::WriteError::Blocked) until the peer has chosen.
     ///
     /// # Errors
     /// [`OpenError`] tells why there is none.
@@ -318,7 +584,8 @@ impl<P: Protocol> Node<P> {
         opened.unwrap_or(Err(OpenError::NotConnected))
     }
 
-    /// A stream that the host owns, to read and write it.
+    /// A stream that the host owns, to read and write it; `None` if there is none (any more). What that leads to shows
+    /// in the polls that follow.
     pub fn stream(&mut self, connection: ConnectionId, stream: StreamId) -> Option<Stream<'_>> {
         // What is done to it shows at the next poll.
         self.touched.insert(connection);
@@ -344,7 +611,8 @@ impl<P: Protocol> Node<P> {
         });
     }
 
-    /// Ends everything in good order, see [`Swarm::shutdown`].
+    /// Ends everything in good order, see [`Swarm::shutdown`]. Go on polling, and answer every action, until
+    /// [`Event::ShutdownComplete`].
     pub fn shutdown(&mut self, now: Instant) {
         self.command(now, |swarm| swarm.shutdown(now));
     }
@@ -363,7 +631,8 @@ impl<P: Protocol> Node<P> {
 
     // Time and polls
 
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Early and repeated calls do no harm.
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come. Early and repeated calls do no harm: call it in every
+    /// turn. It does not stand in for the polls.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
         while let Some(connection) = self.timers.pop_due(self.now) {
@@ -380,7 +649,8 @@ impl<P: Protocol> Node<P> {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); not later than now while actions or events wait.
+    /// When to call [`handle_timeout`](Self::handle_timeout); not later than now while actions or events wait, or may:
+    /// poll both until `None` before relying on it.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let idle = self.actions.is_empty()

@@ -66,13 +66,16 @@
 //!
 //! | call | when |
 //! |---|---|
-//! | [`Host::poll_timeout`] | before the poll: how long it may take |
+//! | [`Host::poll_timeout`] | before the poll: how long it may take; where the loop has deadlines of its own, the earliest counts |
 //! | [`Host::handle_events`] | after the poll, always: takes in what has come, and lets time pass |
 //! | [`Host::poll_event`] | then, until `None`: says what happened, and sends what there is to send |
 //!
 //! Commands (dialing, opening and writing streams) can be given at any time. What they lead to happens in
 //! [`poll_event`](Host::poll_event) or, where that is not called again, in the next turn, for which
 //! [`poll_timeout`](Host::poll_timeout) is zero then.
+//!
+//! A poll that a signal ends says [`Interrupted`](std::io::ErrorKind::Interrupted), which is a turn without events and
+//! no failure of the loop. The poll is one of mio 1, with the features `net` and `os-poll`.
 //!
 //! **Fair and bounded.** In a turn each ready socket is looked after once and gets a share of 256 KiB each way; all together
 //! get 4 MiB. Who has more waits in line for the next turn.
@@ -101,8 +104,46 @@
     doc = "`drywire_system::recording` has the files."
 )]
 //!
-//! Protocols that are machines of the core (ping, identify, requests, a DHT) run inside; [`Host::with`] gives them commands, and
-//! their events come as [`Event::Swarm`].
+//! Protocols that are machines of the core (ping, identify, requests, a DHT) run inside; [`Host::with`] gives them
+//! commands, and their events come as [`Event::Swarm`]. [`Event::protocol`] looks at such an event; to take out what it
+//! holds, the channel for an answer say, match it:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use drywire::{
+//!     multistream::ProtocolName,
+//!     protocol::request_response::{BytesCodec, Config, Event as Asked, Message, ProtocolSupport, RequestResponse},
+//!     protocols, swarm,
+//! };
+//! use drywire_mio::{Event, Host};
+//!
+//! protocols! {
+//!     pub struct Speech => SpeechEvent {
+//!         shout: RequestResponse<BytesCodec> => Shout,
+//!     }
+//! }
+//!
+//! fn speech() -> Speech {
+//!     let name = ProtocolName::from_static("/shout/1");
+//!     Speech { shout: RequestResponse::new([(name, ProtocolSupport::Full)], Config::default()) }
+//! }
+//!
+//! /// Answers a request.
+//! fn handle(host: &mut Host<Speech>, event: Event<SpeechEvent>) {
+//!     let Event::Swarm(swarm::Event::Protocol(SpeechEvent::Shout(asked))) = event else { return };
+//!     if let Asked::Message { message: Message::Request { request, channel, .. }, .. } = asked {
+//!         let answer = Bytes::from(request.to_ascii_uppercase());
+//!         // Too late for a peer that has gone.
+//!         let _ = host.with(|set, cx| set.shout(cx, |shout, cx| shout.send_response(channel, answer, cx)));
+//!     }
+//! }
+//! # let poll = mio::Poll::new()?;
+//! # let mut host = Host::builder(speech()).start(poll.registry())?;
+//! # while let Some(event) = host.poll_event() {
+//! #     handle(&mut host, event);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A crate of sockets needs std, and says so plainly.

@@ -9,13 +9,13 @@ use core::fmt;
 #[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ConnectionError {
-    /// This side closed it.
+    /// This side closed it: the application, or a protocol, such as ping when the peer no longer answers.
     Closed,
     /// The node is shutting down.
     Shutdown,
     /// Nothing used it for the idle period.
     Idle,
-    /// The peer closed it in good order.
+    /// The peer closed it in good order, or its pipe ended without an error.
     ClosedByPeer,
     /// The peer closed the pipe before the connection was established.
     EndOfInput,

@@ -45,17 +45,19 @@ pub enum Event {
         /// The stream.
         stream: StreamId,
     },
-    /// There is something to read, after a read was blocked (or for the first time).
+    /// There is something to read, or the end: once after a read was [blocked](super::ReadError::Blocked), and once for
+    /// the first that comes. Read until it is blocked again.
     Readable {
         /// The stream.
         stream: StreamId,
     },
-    /// There is room to write, after a write was blocked.
+    /// There is room to write: once after a write was [blocked](super::WriteError::Blocked). One that took less than
+    /// all was not.
     Writable {
         /// The stream.
         stream: StreamId,
     },
-    /// Both sides finished and everything was read; the stream is gone.
+    /// Both sides finished and everything was read, the end included; the stream is gone.
     Finished {
         /// The stream.
         stream: StreamId,

@@ -49,7 +49,10 @@ const HALF_MESSAGE: usize = 32 * 1024;
 pub struct Transmit {
     /// More waits; call again when what was appended is written.
     pub more: bool,
-    /// Nothing follows: write what was appended, then shut the pipe's write side and drop it.
+    /// Nothing follows, now or ever: write what was appended, then shut the pipe's write side and drop it. A socket of
+    /// the operating system should be read until its end before (or for a few seconds): dropped with bytes unread it is
+    /// reset, and a reset may overtake what was written. Without this flag a connection that is over has nothing to
+    /// write.
     pub shutdown: bool,
 }
 
@@ -311,7 +314,8 @@ impl Connection {
     // ---- outside: the pipe ----
 
     /// Where received bytes are to be appended; room is reserved. `None` asks not to read the pipe now: too much waits
-    /// already. Call [`handle_recv`](Self::handle_recv) after appending.
+    /// already, or the end was told. Ask again after reading from streams and after every turn. Call
+    /// [`handle_recv`](Self::handle_recv) after appending, or after finding that there was nothing.
     pub fn recv_buf(&mut self) -> Option<&mut BytesMut> {
         when_recorded!(self, self.note_appended());
         if self.ended || self.is_closed() {
@@ -384,7 +388,8 @@ impl Connection {
         self.process();
     }
 
-    /// The pipe failed; `reason` in the host's words. Nothing can be sent any more.
+    /// The pipe failed; `reason` in the host's words. Nothing can be sent any more. Where only writing failed, read
+    /// what the pipe still has before.
     pub fn handle_lost(&mut self, now: Instant, reason: String) {
         self.advance_clock(now);
         when_recorded!(self, self.note(ConnectionInput::Lost { reason: &reason }));

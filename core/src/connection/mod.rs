@@ -20,6 +20,9 @@
 //! Append what the pipe has to `recv_buf` (while it gives a buffer), `handle_recv`, drain `poll_event` and `poll_message`,
 //! let the application act, `poll_transmit` and write; then sleep until the pipe is readable (while `recv_buf` gives a
 //! buffer), writable (if `wants_transmit`), or `poll_timeout` has come.
+//!
+//! Who asked for a buffer and found nothing to append calls `handle_recv` all the same: then the buffer is taken back
+//! when nothing comes. In detail, with code, this is in [`node`](crate::node#embedding).
 
 #[macro_use]
 mod tap;

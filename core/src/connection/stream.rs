@@ -202,8 +202,9 @@ impl Stream<'_> {
         Err(self.nothing_to_read())
     }
 
-    /// Queues a copy of as much of `data` as there is room for; returns how much that was. On a framed stream, `data` is
-    /// one whole message and is queued entirely.
+    /// Queues a copy of as much of `data` as there is room for; returns how much that was. On a framed stream, `data`
+    /// is one whole message and is queued entirely. Less than all is no reason to wait for an event: write the rest
+    /// until that is [`Blocked`](WriteError::Blocked).
     ///
     /// # Errors
     ///

@@ -126,7 +126,7 @@ pub enum ListenerUpdate {
     /// The listener is no longer bound to this address.
     Unbound(Multiaddr),
     /// Accepting failed, and the listener goes on. For [`TransportError::OutOfDescriptors`] accepting pauses for a
-    /// second.
+    /// second. After any other failure it is the host that lets the listener rest.
     AcceptFailed(TransportError),
     /// The listener is gone: it could not be started, it was stopped (`None`), or it broke.
     Closed(Option<TransportError>),

@@ -80,7 +80,7 @@ pub struct Event {
     pub result: Result<Duration, Failure>,
 }
 
-/// How a ping failed. The connection stays.
+/// How a ping failed. The connection stays, unless it was one too many in a row, see [`Config::max_failures`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failure {
