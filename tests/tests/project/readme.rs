@@ -68,6 +68,7 @@ fn what_its_commands_and_links_name_exists() {
         "adapters/tokio",
         "adapters/smol",
         "adapters/async-std",
+        "adapters/mio",
         "adapters/store-redb",
         "adapters/system",
         "adapters/cli",
