@@ -36,6 +36,11 @@ fn config() -> Config {
     config.connection.idle_timeout = Duration::MAX;
     let limits = &mut config.limits;
     (limits.connections, limits.inbound) = (100_000, 100_000);
+    // Each may have 256 streams from the start, and 128 KiB.
+    let node = &mut config.resources.node;
+    (node.streams, node.bytes) = (256 * 100_000, 128 * 1024 * 100_000);
+    config.queues.events = 200_000;
+    let limits = &mut config.limits;
     (limits.rate_per_address, limits.rate_per_site) = (Rate::UNLIMITED, Rate::UNLIMITED);
     config
 }
@@ -118,6 +123,10 @@ impl Crowd {
         }
         // Buffers of the handshakes are given back by then.
         thread::sleep(Duration::from_secs(5));
+        let descriptors = std::fs::read_dir(format!("/proc/{id}/fd"))?.count();
+        if descriptors < connections {
+            return Err(format!("the server has {descriptors} descriptors only").into());
+        }
         let resident = (begin, resident(id)?);
         Ok(Self {
             server,

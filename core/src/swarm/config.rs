@@ -102,7 +102,9 @@ impl Default for Config {
 #[cfg_attr(feature = "recording", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// Connections in all. 512.
+    /// Connections in all. 512. For more than that, raise what they share, too: the streams and bytes of
+    /// [`resource::Limits::node`], of which each has [`initial`](resource::Limits::initial) from the start; and for more than
+    /// 2,000, [`QueueConfig::events`].
     pub connections: u32,
     /// Accepted connections; fewer than all, so that strangers cannot take every place. 448.
     pub inbound: u32,
@@ -242,6 +244,7 @@ impl Default for AddressBookConfig {
 #[non_exhaustive]
 pub struct QueueConfig {
     /// Events waiting for [`poll_event`](super::Swarm::poll_event), with the room reserved for those to come. 4096.
+    /// Each connection reserves two.
     pub events: u32,
     /// Messages under way to one connection before protocols are told [`Full`](super::SendError::Full). Messages that
     /// cannot be refused (resets, acknowledgements) may take it to eight times as much, beyond which the connection is
