@@ -7,3 +7,4 @@ mod loops;
 mod messages;
 mod nodes;
 mod programs;
+mod unread;
