@@ -7,4 +7,5 @@ mod loops;
 mod messages;
 mod nodes;
 mod programs;
+mod socket;
 mod unread;
