@@ -9,3 +9,5 @@ mod nodes;
 mod programs;
 mod socket;
 mod unread;
+#[cfg(target_os = "linux")]
+mod wakes;
