@@ -30,16 +30,18 @@
 #define ROUNDS 4 /* reads and writes of one socket before others get theirs */
 #define MILLISECOND 1000000ull
 #define LINGER (3000 * MILLISECOND)
+#define UNREAD (10000 * MILLISECOND)
 #define REST (100 * MILLISECOND)
 
 enum state { UNUSED, CONNECTING, OPEN, LINGERING };
 
 struct wire {
     enum state state;
-    int fd;
-    uint64_t id; /* of the attempt while connecting, then of the connection */
+    int fd;        /* -1: closed, while the application has not read everything */
+    short revents; /* what poll(2) said of this socket, not of one that had this place before */
+    uint64_t id;   /* of the attempt while connecting, then of the connection */
     int last, shut, ended;
-    uint64_t linger_until;
+    uint64_t over_since;
     uint8_t *unread; /* read, and not yet taken */
     size_t unread_at, unread_len;
 };
@@ -116,7 +118,7 @@ static void use(struct wire *wire, enum state state, int fd, uint64_t id) {
 }
 
 static void discard(struct wire *wire) {
-    close(wire->fd);
+    if (wire->fd >= 0) close(wire->fd);
     free(wire->unread);
     memset(wire, 0, sizeof *wire);
 }
@@ -169,7 +171,7 @@ static void accept_some(struct loop *loop) {
         socklen_t len = sizeof remote;
         int fd = accept(loop->listener, (struct sockaddr *)&remote, &len);
         if (fd < 0) {
-            if (errno == EINTR || errno == ECONNABORTED) continue;
+            if (errno == EINTR || errno == ECONNABORTED || errno == ECONNRESET) continue; /* that one is gone */
             /* No descriptors left, no memory: it stays readable, so it must rest. */
             if (errno != EAGAIN && errno != EWOULDBLOCK) loop->rest_until = now() + REST;
             return;
@@ -190,8 +192,8 @@ static void lost(struct loop *loop, struct wire *wire) {
     check(drywire_handle_lost(loop->node, now(), wire->id));
 }
 
-/* Reads while there is room. */
-static void read_some(struct loop *loop, struct wire *wire) {
+/* Reads while there is room; whether there may be more. */
+static int read_some(struct loop *loop, struct wire *wire) {
     static uint8_t buffer[CHUNK];
     for (int i = 0; i < ROUNDS && !wire->ended && check(drywire_wants_input(loop->node, wire->id)) == 1; i++) {
         size_t taken = 0;
@@ -203,7 +205,7 @@ static void read_some(struct loop *loop, struct wire *wire) {
             continue;
         }
         ssize_t count = recv(wire->fd, buffer, sizeof buffer, 0);
-        if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+        if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return 0;
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) {
             lost(loop, wire);
@@ -220,6 +222,7 @@ static void read_some(struct loop *loop, struct wire *wire) {
             }
         }
     }
+    return !wire->ended && check(drywire_wants_input(loop->node, wire->id)) == 1;
 }
 
 /* Writes until the socket is full. */
@@ -242,6 +245,8 @@ static void write_some(struct loop *loop, struct wire *wire) {
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) {
             wire->last = 0;
+            /* What the peer had sent before it went is taken in first, though poll(2) may not have told of it. */
+            for (int reads = 0; reads < 64 && read_some(loop, wire); reads++) continue;
             lost(loop, wire);
             return;
         }
@@ -251,7 +256,7 @@ static void write_some(struct loop *loop, struct wire *wire) {
 
 /* The connection is over: its last bytes go out, then the peer's end is awaited, for a socket closed with bytes unread is
  * reset, and that may overtake them. */
-static void linger(struct loop *loop, struct wire *wire) {
+static void linger_on(struct loop *loop, struct wire *wire) {
     uint8_t discarded[4096];
     if (wire->last || check(drywire_wants_transmit(loop->node, wire->id)) == 1) write_some(loop, wire);
     for (int i = 0; i < 16 && !wire->ended; i++) {
@@ -259,7 +264,16 @@ static void linger(struct loop *loop, struct wire *wire) {
         if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) break;
         if (count <= 0) wire->ended = 1;
     }
-    if (!wire->last || (wire->shut && wire->ended) || now() >= wire->linger_until) {
+    if (!wire->last || (wire->shut && wire->ended) || now() >= wire->over_since + LINGER) {
+        close(wire->fd);
+        wire->fd = -1;
+    }
+}
+
+/* Then what the connection has brought may be read for a while. */
+static void linger(struct loop *loop, struct wire *wire) {
+    if (wire->fd >= 0) linger_on(loop, wire);
+    if (wire->fd < 0 && (check(drywire_unread(loop->node, wire->id)) == 0 || now() >= wire->over_since + UNREAD)) {
         uint64_t id = wire->id;
         discard(wire);
         check(drywire_handle_closed(loop->node, now(), id));
@@ -292,7 +306,7 @@ static void act(struct loop *loop, const drywire_action *action) {
     case DRYWIRE_ACTION_CLOSE:
         if ((wire = find(loop, 0, action->id))) {
             wire->state = LINGERING;
-            wire->linger_until = now() + LINGER;
+            wire->over_since = now();
             linger(loop, wire);
         }
         break;
@@ -332,9 +346,12 @@ static nfds_t prepare(struct loop *loop, struct pollfd *fds, uint64_t *deadline)
         short events = 0;
         if (wire->state == CONNECTING) {
             events = POLLOUT;
-        } else if (wire->state == LINGERING) {
+        } else if (wire->state == LINGERING && wire->fd >= 0) {
             events = (wire->ended ? 0 : POLLIN) | (wire->shut ? 0 : POLLOUT);
-            *deadline = earlier(*deadline, wire->linger_until);
+            *deadline = earlier(*deadline, wire->over_since + LINGER);
+        } else if (wire->state == LINGERING) {
+            int unread = check(drywire_unread(loop->node, wire->id)) == 1;
+            *deadline = unread ? earlier(*deadline, wire->over_since + UNREAD) : 0;
         } else if (wire->state == OPEN) {
             int room = !wire->ended && check(drywire_wants_input(loop->node, wire->id)) == 1;
             if (room && wire->unread_len > 0) *deadline = 0;
@@ -348,10 +365,11 @@ static nfds_t prepare(struct loop *loop, struct pollfd *fds, uint64_t *deadline)
 
 static void serve(struct loop *loop, const struct pollfd *fds) {
     check(drywire_handle_timeout(loop->node, now()));
+    for (int i = 0; i < CONNECTIONS; i++) loop->wires[i].revents = fds[i + 1].fd >= 0 ? fds[i + 1].revents : 0;
     if (fds[0].fd >= 0 && fds[0].revents) accept_some(loop);
     for (int i = 0; i < CONNECTIONS; i++) {
         struct wire *wire = &loop->wires[i];
-        int ready = fds[i + 1].fd >= 0 && fds[i + 1].revents;
+        int ready = wire->revents != 0;
         if (wire->state == CONNECTING && ready) {
             finish_dial(loop, wire);
         } else if (wire->state == LINGERING) {

@@ -16,11 +16,13 @@
 //! **Timers:** `epoll_wait` sleeps until [`Node::poll_timeout`] or the loop's own earliest deadline (sockets that linger,
 //! listeners that rest).
 //!
+//! **The end of a connection:** its socket goes at once, but what it has brought can be read for 10 s more ([`Unread`]).
+//!
 //! **Shutdown:** [`Node::shutdown`], called by the application or through a [`Remote`]; [`Host::run`] returns when every
 //! connection is closed, its last bytes are written and its socket is dropped. Dropping the host instead closes everything
 //! at once, and peers see a reset.
 
-use crate::socket::{LINGER, OfNode, SCRATCH, Wire, connect, connected};
+use crate::socket::{LINGER, OfNode, SCRATCH, Unread, Wire, connect, connected, is_of_one_accept};
 use core::time::Duration;
 use drywire::{
     connection::{ConnectedPoint, ConnectionId},
@@ -42,6 +44,7 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
+    task::Wake,
 };
 
 /// Connections accepted in one turn of a listener.
@@ -93,8 +96,8 @@ struct Dialing {
 struct Held {
     wire: Wire<TcpStream>,
     token: u64,
-    /// The connection is over; see [`Wire::linger`].
-    lingers: bool,
+    /// When the connection ended; see [`Wire::linger`].
+    ended: Option<Instant>,
 }
 
 /// The loop and all it owns.
@@ -112,6 +115,8 @@ pub struct Host<P: Protocol> {
     ready: BTreeSet<u64>,
     /// Connections that had no room for what their socket has.
     paused: BTreeSet<ConnectionId>,
+    /// Connections that wait for nothing but their readers.
+    unread: Unread,
     accept_paused: bool,
     commands: Receiver<Command<P>>,
     sender: SyncSender<Command<P>>,
@@ -137,9 +142,27 @@ impl<P: Protocol> Remote<P> {
     /// Runs `command` on the loop's thread; whether it was taken. It is not if the host is gone or too many wait.
     pub fn run(&self, command: impl FnOnce(Instant, &mut Node<P>) + Send + 'static) -> bool {
         let taken = self.sender.try_send(Box::new(command)).is_ok();
-        // It fails only if the counter is full, and then the loop is about to wake.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        wake(&self.wake);
         taken
+    }
+}
+
+/// Ends the loop's sleep.
+fn wake(descriptor: &OwnedFd) {
+    // It fails only if the counter is full, and then the loop is about to wake.
+    let _ = rustix::io::write(descriptor, &1u64.to_ne_bytes());
+}
+
+/// What protocols gave to the application may wake the loop, see [`Swarm::set_waker`](drywire::swarm::Swarm::set_waker).
+struct OfSwarm(Arc<OwnedFd>);
+
+impl Wake for OfSwarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        wake(&self.0);
     }
 }
 
@@ -148,10 +171,12 @@ impl<P: Protocol> Host<P> {
     ///
     /// # Errors
     /// If the operating system has no descriptors left.
-    pub fn new(node: Node<P>) -> io::Result<Self> {
+    pub fn new(mut node: Node<P>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (sender, commands) = sync_channel(COMMANDS);
+        let of_swarm = Arc::new(OfSwarm(wake.clone()));
+        node.command(now(), |swarm| swarm.set_waker(Some(of_swarm.into())));
         let mut host = Self {
             node,
             epoll,
@@ -164,6 +189,7 @@ impl<P: Protocol> Host<P> {
             timers: Timers::new(),
             ready: BTreeSet::new(),
             paused: BTreeSet::new(),
+            unread: Unread::new(),
             accept_paused: false,
             commands,
             sender,
@@ -207,6 +233,7 @@ impl<P: Protocol> Host<P> {
     /// Sleeps until something is ready or due, and notes what is ready.
     fn wait(&mut self, events: &mut Vec<epoll::Event>) -> io::Result<()> {
         let deadline = earliest(self.node.poll_timeout(), self.timers.next());
+        let deadline = earliest(deadline, self.unread.next());
         let sleep = match deadline {
             _ if !self.ready.is_empty() => Duration::ZERO,
             Some(deadline) => (deadline - now()).min(LONGEST_SLEEP),
@@ -270,10 +297,13 @@ impl<P: Protocol> Host<P> {
             self.settle(now, handle);
         }
         self.settle(now, handle);
+        while self.unread.check(now, &mut self.node) {
+            self.settle(now, handle);
+        }
         // Whatever was done may have made room for what waits in a socket.
         let (node, ready, wires) = (&mut self.node, &mut self.ready, &self.wires);
         self.paused.retain(|id| {
-            let Some(held) = wires.get(id).filter(|held| !held.lingers) else {
+            let Some(held) = wires.get(id).filter(|held| held.ended.is_none()) else {
                 return false;
             };
             let has_room = node.recv_buf(*id).is_some();
@@ -312,9 +342,9 @@ impl<P: Protocol> Host<P> {
         let Some(held) = self.wires.get_mut(&id) else {
             return;
         };
-        if held.lingers {
+        if held.ended.is_some() {
             if held.wire.linger(&mut self.scratch) {
-                return self.drop_wire(now, id);
+                return self.drop_wire(id);
             }
             if held.wire.lingers_on() {
                 self.ready.insert(held.token);
@@ -325,7 +355,7 @@ impl<P: Protocol> Host<P> {
         let mut again = held.wire.read(now, &mut machine, &mut self.scratch);
         // What the application answers joins what is transmitted below.
         self.settle(now, handle);
-        let Some(held) = self.wires.get_mut(&id).filter(|held| !held.lingers) else {
+        let Some(held) = self.wires.get_mut(&id).filter(|held| held.ended.is_none()) else {
             return;
         };
         let mut machine = OfNode(&mut self.node, id);
@@ -347,11 +377,11 @@ impl<P: Protocol> Host<P> {
             }
             NodeAction::Close(id) => match self.wires.get_mut(&id) {
                 Some(held) => {
-                    held.lingers = true;
+                    held.ended = Some(now);
                     self.ready.insert(held.token);
                     self.timers.set(Timer::Linger(id), now + LINGER);
                 }
-                None => self.node.handle_closed(now, id),
+                None => self.unread.insert(id, now),
             },
             NodeAction::Swarm(Action::Dial { attempt, address }) => {
                 if let Err(error) = self.dial(attempt, &address) {
@@ -392,7 +422,7 @@ impl<P: Protocol> Host<P> {
 
     fn fire(&mut self, now: Instant, timer: Timer) {
         match timer {
-            Timer::Linger(id) => self.drop_wire(now, id),
+            Timer::Linger(id) => self.drop_wire(id),
             Timer::Accept(id) => {
                 let token = self.listeners.get(&id).map(|listening| listening.token);
                 self.ready.extend(token);
@@ -475,17 +505,13 @@ impl<P: Protocol> Host<P> {
                     // Should any of it fail, the socket closes and the swarm never hears of it.
                     let _ = self.accepted(now, socket, point);
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => listening.readable = false,
-                    // This one went before it was accepted.
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    // No descriptors left, no memory: trying at once would only fail at once.
-                    _ => {
-                        self.timers.set(Timer::Accept(id), now + REST);
-                        let update = ListenerUpdate::AcceptFailed(transport_error(&error));
-                        self.node.handle_listener(now, id, update);
-                    }
-                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listening.readable = false,
+                Err(error) if is_of_one_accept(&error) => {}
+                Err(error) => {
+                    self.timers.set(Timer::Accept(id), now + REST);
+                    let update = ListenerUpdate::AcceptFailed(transport_error(&error));
+                    self.node.handle_listener(now, id, update);
+                }
             }
         }
         // There may be more.
@@ -500,7 +526,8 @@ impl<P: Protocol> Host<P> {
         point: ConnectedPoint,
     ) -> io::Result<()> {
         socket.set_nonblocking(true)?;
-        socket.set_nodelay(true)?;
+        // If it fails, messages may wait for each other a little.
+        let _ = socket.set_nodelay(true);
         let token = self.register(&socket)?;
         if let Ok(id) = self.node.handle_accept(now, point) {
             self.add_wire(id, socket, token);
@@ -549,22 +576,20 @@ impl<P: Protocol> Host<P> {
 
     fn add_wire(&mut self, id: ConnectionId, socket: TcpStream, token: u64) {
         self.sources.insert(token, Source::Wire(id));
-        let wire = Wire::new(socket);
-        let lingers = false;
         let held = Held {
-            wire,
+            wire: Wire::new(socket),
             token,
-            lingers,
+            ended: None,
         };
         self.wires.insert(id, held);
         self.ready.insert(token);
     }
 
-    fn drop_wire(&mut self, now: Instant, id: ConnectionId) {
+    fn drop_wire(&mut self, id: ConnectionId) {
+        self.timers.clear(Timer::Linger(id));
         if let Some(held) = self.wires.remove(&id) {
             self.sources.remove(&held.token);
+            self.unread.insert(id, held.ended.unwrap_or(Instant::ZERO));
         }
-        self.timers.clear(Timer::Linger(id));
-        self.node.handle_closed(now, id);
     }
 }

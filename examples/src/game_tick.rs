@@ -17,10 +17,12 @@
 //!
 //! **Timers:** `handle_timeout` once in each tick; a deadline is met at most one tick late, which all of them can bear.
 //!
+//! **The end of a connection:** its socket goes at once, but what it has brought can be read for 10 s more ([`Unread`]).
+//!
 //! **Shutdown:** [`Node::shutdown`], and tick on until [`Host::is_finished`]. A game that wants to end within one frame drops
 //! the host instead; its peers see a reset.
 
-use crate::socket::{LINGER, OfNode, SCRATCH, Wire, connect, connected};
+use crate::socket::{LINGER, OfNode, SCRATCH, Unread, Wire, connect, connected, is_of_one_accept};
 use core::{ops::Bound, time::Duration};
 use drywire::{
     connection::{ConnectedPoint, ConnectionId},
@@ -43,7 +45,8 @@ const ACCEPTS: usize = 16;
 
 struct Held {
     wire: Wire<TcpStream>,
-    lingers: bool,
+    /// When the connection ended; see [`Wire::linger`].
+    ended: Option<Instant>,
 }
 
 /// A node and its sockets.
@@ -54,6 +57,8 @@ pub struct Host<P: Protocol> {
     wires: BTreeMap<ConnectionId, Held>,
     /// When sockets that outlive their connections are dropped.
     lingering: Timers<ConnectionId>,
+    /// Connections that wait for nothing but their readers.
+    unread: Unread,
     /// Who was served last.
     last: Option<ConnectionId>,
     accept_paused: bool,
@@ -71,6 +76,7 @@ impl<P: Protocol> Host<P> {
             dials: BTreeMap::new(),
             wires: BTreeMap::new(),
             lingering: Timers::new(),
+            unread: Unread::new(),
             last: None,
             accept_paused: false,
             finished: false,
@@ -99,13 +105,17 @@ impl<P: Protocol> Host<P> {
         let start = now();
         self.node.handle_timeout(start);
         while let Some(id) = self.lingering.pop_due(start) {
-            self.drop_wire(start, id);
+            self.drop_wire(id);
         }
         self.settle(start, &mut handle);
         self.accept(start);
         self.finish_dials(start);
         let end = start + slice;
         while self.round(end, &mut handle) {}
+        let now = now();
+        while self.unread.check(now, &mut self.node) {
+            self.settle(now, &mut handle);
+        }
     }
 
     /// Serves each socket once, or as many as the time allows; whether bytes moved and there is time for another round.
@@ -145,10 +155,9 @@ impl<P: Protocol> Host<P> {
         let before = held.wire.moved;
         // Nobody tells, so both are tried.
         (held.wire.readable, held.wire.writable) = (true, true);
-        if held.lingers {
+        if held.ended.is_some() {
             if held.wire.linger(&mut self.scratch) {
-                self.drop_wire(now, id);
-                self.settle(now, handle);
+                self.drop_wire(id);
             }
             return false;
         }
@@ -156,7 +165,7 @@ impl<P: Protocol> Host<P> {
         held.wire.read(now, &mut machine, &mut self.scratch);
         // What the application answers joins what is transmitted below.
         self.settle(now, handle);
-        let Some(held) = self.wires.get_mut(&id).filter(|held| !held.lingers) else {
+        let Some(held) = self.wires.get_mut(&id).filter(|held| held.ended.is_none()) else {
             return true;
         };
         let mut machine = OfNode(&mut self.node, id);
@@ -190,10 +199,10 @@ impl<P: Protocol> Host<P> {
             NodeAction::Transmit(_) => {}
             NodeAction::Close(id) => match self.wires.get_mut(&id) {
                 Some(held) => {
-                    held.lingers = true;
+                    held.ended = Some(now);
                     self.lingering.set(id, now + LINGER);
                 }
-                None => self.node.handle_closed(now, id),
+                None => self.unread.insert(id, now),
             },
             NodeAction::Swarm(Action::Dial { attempt, address }) => match dial(&address) {
                 Ok(socket) => drop(self.dials.insert(attempt, (socket, address))),
@@ -250,6 +259,7 @@ impl<P: Protocol> Host<P> {
                 let (socket, remote) = match listener.accept() {
                     Ok(accepted) => accepted,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if is_of_one_accept(&error) => continue,
                     // No descriptors left, no memory. The next tick comes soon enough.
                     Err(error) => {
                         let update = ListenerUpdate::AcceptFailed(transport_error(&error));
@@ -261,9 +271,10 @@ impl<P: Protocol> Host<P> {
                     Multiaddr::from_tcp(remote),
                     socket.local_addr().ok().map(Multiaddr::from_tcp),
                 );
+                // If it fails, messages may wait for each other a little.
+                let _ = socket.set_nodelay(true);
                 // Refused, or broken already: the socket closes, and it is as if it had never come.
                 if socket.set_nonblocking(true).is_ok()
-                    && socket.set_nodelay(true).is_ok()
                     && let Ok(id) = self.node.handle_accept(now, point)
                 {
                     self.wires.insert(id, held(socket));
@@ -298,17 +309,18 @@ impl<P: Protocol> Host<P> {
         }
     }
 
-    fn drop_wire(&mut self, now: Instant, id: ConnectionId) {
-        self.wires.remove(&id);
+    fn drop_wire(&mut self, id: ConnectionId) {
         self.lingering.clear(id);
-        self.node.handle_closed(now, id);
+        if let Some(held) = self.wires.remove(&id) {
+            self.unread.insert(id, held.ended.unwrap_or(Instant::ZERO));
+        }
     }
 }
 
 const fn held(socket: TcpStream) -> Held {
     Held {
         wire: Wire::new(socket),
-        lingers: false,
+        ended: None,
     }
 }
 

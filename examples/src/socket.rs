@@ -14,6 +14,7 @@ use drywire::{
 };
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 use std::{
+    collections::BTreeMap,
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
 };
@@ -24,6 +25,10 @@ pub const BUDGET: usize = 256 * 1024;
 pub const SCRATCH: usize = 64 * 1024;
 /// How long a socket outlives its connection, for what is left to write and for the peer's own end.
 pub const LINGER: Duration = Duration::from_secs(3);
+/// How long what a connection has brought can be read after its end.
+pub const UNREAD: Duration = Duration::from_secs(10);
+/// How often [`BUDGET`] is read of a socket that can no longer be written: more than a socket holds.
+const LAST_READS: usize = 64;
 
 /// A connection as its host sees it: a [`Connection`], or one of a [`Node`]'s.
 pub trait Machine {
@@ -199,7 +204,11 @@ impl<S: Pipe> Wire<S> {
                     budget -= count;
                     self.count(count);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    // So that a node's timers learn when to take back the room it has made.
+                    machine.handle_recv(now);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => self.lose(now, machine, &error),
             }
@@ -211,11 +220,15 @@ impl<S: Pipe> Wire<S> {
     /// and it returns true. `spare` is an empty buffer that all sockets share: each holds one only while it is full.
     pub fn write(&mut self, now: Instant, machine: &mut impl Machine, spare: &mut Vec<u8>) -> bool {
         if self.out.is_empty() {
-            core::mem::swap(&mut self.out, spare);
+            self.out = core::mem::take(spare);
         }
         let more = self.write_some(now, machine);
         if self.out.is_empty() {
-            core::mem::swap(&mut self.out, spare);
+            // Others may have left theirs meanwhile: one is enough.
+            let own = core::mem::take(&mut self.out);
+            if own.capacity() > spare.capacity() {
+                *spare = own;
+            }
         }
         more
     }
@@ -242,10 +255,11 @@ impl<S: Pipe> Wire<S> {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    // What the peer had sent before it went is taken in first.
-                    while self.readable && !self.read_closed {
-                        let mut last = [0; 4096];
-                        if self.read(now, machine, &mut last) || self.paused {
+                    // What the peer had sent before it went is taken in first, whether or not its readiness was told.
+                    self.readable = true;
+                    let mut last = [0; 4096];
+                    for _ in 0..LAST_READS {
+                        if !self.read(now, machine, &mut last) {
                             break;
                         }
                     }
@@ -321,6 +335,57 @@ impl<S: Pipe> Wire<S> {
         self.read_closed = true;
         machine.handle_lost(now, error.to_string());
     }
+}
+
+/// Connections that are over and whose sockets are gone, but whose streams may hold what nobody has read yet: a peer that has
+/// said everything may go before it is heard.
+#[derive(Debug, Default)]
+pub struct Unread(BTreeMap<ConnectionId, Instant>);
+
+impl Unread {
+    /// None.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// The socket of this connection is gone. At the next [`check`](Self::check) it is closed, or for [`UNREAD`] after its
+    /// end waits for its readers.
+    pub fn insert(&mut self, id: ConnectionId, ended: Instant) {
+        self.0.insert(id, ended + UNREAD);
+    }
+
+    /// When to [`check`](Self::check), if nobody reads before.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.0.values().min().copied()
+    }
+
+    /// To be asked after the application has had its turn: closes those that were read, those that nobody has read in
+    /// time, and all if the node shuts down. Whether there were any: the node has something to say then.
+    pub fn check<P: Protocol>(&mut self, now: Instant, node: &mut Node<P>) -> bool {
+        let before = self.0.len();
+        let shuts_down = node.swarm().is_shutting_down();
+        self.0.retain(|id, until| {
+            let unread = node.connection(*id).map_or(0, Connection::unread_bytes);
+            let waits = unread > 0 && !shuts_down && now < *until;
+            if !waits {
+                node.handle_closed(now, *id);
+            }
+            waits
+        });
+        self.0.len() < before
+    }
+}
+
+/// Whether an error of `accept` concerns that one connection alone, which went before it was accepted: the next can be tried
+/// at once. At any other (no descriptors left, no memory) that would only fail again.
+#[must_use]
+pub fn is_of_one_accept(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Interrupted | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+    )
 }
 
 /// Begins to connect, without waiting: the socket is writable when [`connected`] can tell what came of it.

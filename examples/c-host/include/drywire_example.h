@@ -41,8 +41,8 @@ enum {
     DRYWIRE_ACTION_PAUSE_ACCEPT = 4, /* accept nothing until: */
     DRYWIRE_ACTION_RESUME_ACCEPT = 5,
     DRYWIRE_ACTION_TRANSMIT = 6,     /* the connection `id` has bytes for its socket */
-    DRYWIRE_ACTION_CLOSE = 7         /* the connection `id` is over: write what is left, close the socket, then
-                                        drywire_handle_closed */
+    DRYWIRE_ACTION_CLOSE = 7         /* the connection `id` is over: write what is left, close the socket, wait
+                                        while drywire_unread, then drywire_handle_closed */
 };
 
 typedef struct {
@@ -57,7 +57,7 @@ enum {
     DRYWIRE_EVENT_DIAL_FAILED = 1,
     DRYWIRE_EVENT_SHUTDOWN_COMPLETE = 2, /* everything is closed */
     DRYWIRE_EVENT_ESTABLISHED = 3,       /* `connection`: streams may be opened */
-    DRYWIRE_EVENT_CLOSED = 4,            /* `connection` */
+    DRYWIRE_EVENT_CLOSED = 4,            /* `connection`; what its streams hold can still be read */
     DRYWIRE_EVENT_INBOUND = 5,           /* the peer opened `stream` */
     DRYWIRE_EVENT_READABLE = 6,
     DRYWIRE_EVENT_WRITABLE = 7,
@@ -104,7 +104,11 @@ int32_t drywire_handle_input(drywire_node *node, uint64_t now, uint64_t connecti
                              size_t *taken);
 int32_t drywire_handle_eof(drywire_node *node, uint64_t now, uint64_t connection);
 int32_t drywire_handle_lost(drywire_node *node, uint64_t now, uint64_t connection);
-/* After DRYWIRE_ACTION_CLOSE, when the socket is closed. */
+/* 1: streams of the connection hold what nobody has read yet. A peer may go when it has said everything, so after
+ * DRYWIRE_ACTION_CLOSE close the socket, but wait with drywire_handle_closed until this says 0, 10 s perhaps. Once the node
+ * shuts down it always does. */
+int32_t drywire_unread(drywire_node *node, uint64_t connection);
+/* After DRYWIRE_ACTION_CLOSE, when the socket is closed and everything was read: the connection's streams are gone. */
 int32_t drywire_handle_closed(drywire_node *node, uint64_t now, uint64_t connection);
 
 /* What sockets are to carry. The bytes are lent until the next call for this node. Say how many were written, and ask

@@ -206,6 +206,10 @@ border! {
         Ok(0)
     }
 
+    fn drywire_unread(node, connection: u64) {
+        Ok(node.unread(connection).into())
+    }
+
     fn drywire_handle_closed(node, now: u64, connection: u64) {
         node.handle_closed(Instant::from_nanos(now), connection);
         Ok(0)

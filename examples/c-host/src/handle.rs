@@ -3,8 +3,8 @@
 use core::net::{Ipv4Addr, SocketAddr};
 use drywire::{
     connection::{
-        Accept, ConnectedPoint, ConnectionId, Event as OfConnection, OpenOptions, ReadError,
-        Stream, StreamId, StreamKind, WriteError,
+        Accept, ConnectedPoint, Connection, ConnectionId, Event as OfConnection, OpenOptions,
+        ReadError, Stream, StreamId, StreamKind, WriteError,
     },
     identity::Keypair,
     multiaddr::Multiaddr,
@@ -267,6 +267,13 @@ impl Handle {
         let reason = "the socket failed".to_owned();
         self.node
             .handle_lost(now, ConnectionId::new(connection), reason);
+    }
+
+    /// Whether streams hold what nobody has read, and it can still be waited for.
+    pub(crate) fn unread(&self, connection: u64) -> bool {
+        let connection = self.node.connection(ConnectionId::new(connection));
+        let unread = connection.map_or(0, Connection::unread_bytes);
+        unread > 0 && !self.node.swarm().is_shutting_down()
     }
 
     pub(crate) fn handle_closed(&mut self, now: Instant, connection: u64) {

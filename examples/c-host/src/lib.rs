@@ -12,8 +12,9 @@
 //!
 //! **Back-pressure:** `drywire_wants_input` says whether to poll a socket for reading, `drywire_wants_transmit` whether for
 //! writing; poll(2) is level-triggered, so both are asked before each call of it. `drywire_handle_input` may take less than all
-//! only if that was not asked. **Timers:** `drywire_poll_timeout` is the timeout of poll(2). **Shutdown:** `drywire_shutdown`, then
-//! go on until `DRYWIRE_EVENT_SHUTDOWN_COMPLETE`.
+//! only if that was not asked. **A peer that leaves first:** `drywire_unread` says whether what it sent still waits to be read.
+//! **Timers:** `drywire_poll_timeout` is the timeout of poll(2). **Shutdown:** `drywire_shutdown`, then go on until
+//! `DRYWIRE_EVENT_SHUTDOWN_COMPLETE`.
 //!
 //! It is the only crate here with unsafe code: at the border, and nowhere else. A real binding would offer more, IPv6 to begin
 //! with.

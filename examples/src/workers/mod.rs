@@ -37,8 +37,10 @@
 //! the connections it has, which are kept in a [`Timers`](drywire::swarm::Timers).
 //!
 //! **Shutdown:** [`WorkerHost::shutdown`], then [`WorkerHost::join`]: every connection says goodbye, its last bytes are
-//! written, its socket is closed; then the threads end. What a peer had sent before it closed a connection can still be read for
-//! 10 s. Dropping the host closes everything at once and waits for the threads.
+//! written, its socket is closed; then the threads end. Dropping the host closes everything at once and waits for the threads.
+//!
+//! **The end of a connection:** its socket goes at once, but what it has brought can be read for 10 s more, unless the node
+//! shuts down.
 
 mod mailbox;
 mod office;
@@ -149,6 +151,8 @@ pub struct Waiting {
 
 /// What all threads share.
 struct Shared {
+    /// The node shuts down in good order.
+    shuts_down: AtomicBool,
     /// Everything is to end at once.
     stop: AtomicBool,
     /// The swarm's thread has ended.
@@ -211,6 +215,7 @@ where
         let (poll, waker) = poller()?;
         let commands = Arc::new(Mailbox::new(COMMANDS, waker.clone()));
         let shared = Arc::new(Shared {
+            shuts_down: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             visits: AtomicUsize::new(0),

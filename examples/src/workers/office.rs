@@ -7,7 +7,7 @@ use super::{
     worker::{Desk, Link, Order, Report},
 };
 use crate::{
-    socket::{connect, connected},
+    socket::{connect, connected, is_of_one_accept},
     workers::Application,
 };
 use core::{
@@ -191,8 +191,17 @@ impl<P: Protocol, A: Application> Office<P, A> {
                 }
             }
             self.settle(now, &mut handle);
+            self.tell_shutdown();
         }
         Ok(())
+    }
+
+    /// What is over waits for its readers no longer; the swarm has nothing to say to it any more.
+    fn tell_shutdown(&self) {
+        let shuts_down = self.swarm.is_shutting_down();
+        if shuts_down && !self.shared.shuts_down.swap(true, Ordering::SeqCst) {
+            self.desks.iter().for_each(|desk| desk.orders.wake());
+        }
     }
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
@@ -457,17 +466,13 @@ impl<P: Protocol, A: Application> Office<P, A> {
                         self.begin(start, socket);
                     }
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock => listening.readable = false,
-                    // This one went before it was accepted.
-                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    // No descriptors left, no memory: trying at once would only fail at once.
-                    _ => {
-                        self.timers.set(Timer::Accept(id), now + REST);
-                        let update = ListenerUpdate::AcceptFailed(transport_error(&error));
-                        self.swarm.handle_listener(now, id, update);
-                    }
-                },
+                Err(error) if error.kind() == ErrorKind::WouldBlock => listening.readable = false,
+                Err(error) if is_of_one_accept(&error) => {}
+                Err(error) => {
+                    self.timers.set(Timer::Accept(id), now + REST);
+                    let update = ListenerUpdate::AcceptFailed(transport_error(&error));
+                    self.swarm.handle_listener(now, id, update);
+                }
             }
         }
         // There may be more.

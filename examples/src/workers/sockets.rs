@@ -25,7 +25,8 @@ pub trait Sockets: Send + 'static {
     /// Accepts one; with its own address, and the peer's.
     ///
     /// # Errors
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none; any other concerns this attempt alone.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none. After any that does not concern this attempt alone (see
+    /// [`is_of_one_accept`](crate::socket::is_of_one_accept)), the listener rests.
     fn accept(&mut self, listener: &TcpListener) -> io::Result<Accepted>;
 
     /// This one is connected.
@@ -42,7 +43,8 @@ pub struct Tcp;
 impl Sockets for Tcp {
     fn accept(&mut self, listener: &TcpListener) -> io::Result<Accepted> {
         let (socket, remote) = listener.accept()?;
-        socket.set_nodelay(true)?;
+        // If it fails, messages may wait for each other a little.
+        let _ = socket.set_nodelay(true);
         let local = socket.local_addr().ok();
         Ok((Box::new(socket), local, remote))
     }

@@ -1,7 +1,7 @@
 //! The thread that has connections, their sockets and their applications.
 
 use super::{Application, Here, Shared, Visit, WAKE, mailbox::Mailbox, sockets::WorkerSocket};
-use crate::socket::{LINGER, SCRATCH, Wire};
+use crate::socket::{LINGER, SCRATCH, UNREAD, Wire};
 use core::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -21,8 +21,6 @@ use std::{
 };
 
 const EVENTS: usize = 256;
-/// How long a connection that is over waits for an application that has not read everything, beyond what its socket takes.
-const UNREAD: Duration = Duration::from_secs(10);
 
 /// What goes between the swarm's thread and one worker.
 pub(super) struct Desk<A> {
@@ -58,11 +56,12 @@ pub(super) enum Report<A> {
 pub(super) struct Link<A> {
     pub(super) connection: Connection,
     application: A,
-    wire: Wire<Box<dyn WorkerSocket>>,
+    /// `None`: the connection is over, and waits for nothing but its readers.
+    wire: Option<Wire<Box<dyn WorkerSocket>>>,
     /// Messages of the swarm on their way to it.
     under_way: Arc<AtomicUsize>,
-    /// The connection is over; until when its socket may go on.
-    lingers: Option<Instant>,
+    /// When the connection ended; see [`Wire::linger`].
+    ended: Option<Instant>,
 }
 
 /// What a turn of a link ends with.
@@ -72,23 +71,30 @@ struct Turned {
     again: bool,
     /// There was no room for what it has to say to the swarm.
     held_up: bool,
+    /// Its socket is to be dropped.
+    closed: bool,
     /// It is to be dropped.
     over: bool,
     deadline: Option<Instant>,
 }
 
-/// Buffers that all links of a worker share.
+/// What all links of a worker share.
 struct Tools {
     scratch: Vec<u8>,
     spare: Vec<u8>,
+    /// The node shuts down: nobody is waited for.
+    shuts_down: bool,
 }
 
 impl<A: Application> Link<A> {
     /// Timers, reading, events and messages, writing, events and messages again: writing makes room for streams to write.
     fn turn(&mut self, now: Instant, tools: &mut Tools, to_swarm: &Mailbox<Report<A>>) -> Turned {
-        if let Some(until) = self.lingers {
-            return self.linger(now, until, tools);
+        if let Some(ended) = self.ended {
+            return self.linger(now, ended, tools);
         }
+        let Some(wire) = &mut self.wire else {
+            return Turned::default();
+        };
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self.connection.poll_timeout()) {
             self.connection.handle_timeout(now);
@@ -97,20 +103,18 @@ impl<A: Application> Link<A> {
             self.application.handle_timeout(now, &mut self.connection);
         }
         let mut turned = Turned::default();
-        turned.again |= self
-            .wire
-            .read(now, &mut self.connection, &mut tools.scratch);
-        self.hand_out(now, to_swarm);
-        turned.again |= self.wire.write(now, &mut self.connection, &mut tools.spare);
-        turned.held_up = !self.hand_out(now, to_swarm);
-        turned.again |= self.wire.writable && self.connection.wants_transmit();
-        turned.again |= self.wire.paused && self.connection.recv_buf().is_some();
+        turned.again |= wire.read(now, &mut self.connection, &mut tools.scratch);
+        hand_out(now, &mut self.connection, &mut self.application, to_swarm);
+        turned.again |= wire.write(now, &mut self.connection, &mut tools.spare);
+        turned.held_up = !hand_out(now, &mut self.connection, &mut self.application, to_swarm);
+        turned.again |= wire.writable && self.connection.wants_transmit();
+        turned.again |= wire.paused && self.connection.recv_buf().is_some();
         if turned.held_up {
             // Its deadline is now, for the messages it could not send. It is the swarm that is waited for.
             return turned;
         }
         if self.connection.is_closed() {
-            self.lingers = Some(now + LINGER);
+            self.ended = Some(now);
             turned.again = true;
         }
         turned.deadline = earliest(
@@ -120,38 +124,45 @@ impl<A: Application> Link<A> {
         turned
     }
 
-    /// Gives events to the application and messages to the swarm; false if there was no room for all of these.
-    fn hand_out(&mut self, now: Instant, to_swarm: &Mailbox<Report<A>>) -> bool {
-        while let Some(event) = self.connection.poll_event() {
-            self.application
-                .handle_event(now, &mut self.connection, event);
-        }
-        let id = self.connection.id();
-        for _ in 0..to_swarm.room() {
-            let Some(message) = self.connection.poll_message() else {
-                return true;
-            };
-            // There is room, and nobody else takes it.
-            let _ = to_swarm.send(Report::Message(id, message));
-        }
-        // There was room for no more; whether there is more shows in its deadline, which is now. If it is now for another
-        // reason, the worst of it is one more turn.
-        let deadline = self.connection.poll_timeout();
-        deadline.is_none_or(|deadline| deadline > now)
-    }
-
-    fn linger(&mut self, now: Instant, until: Instant, tools: &mut Tools) -> Turned {
-        let closed = now >= until || self.wire.linger(&mut tools.scratch);
-        // What the application has yet to read is in the connection, which goes with the socket.
-        let read_until = until + UNREAD;
-        let read = now >= read_until || self.connection.unread_bytes() == 0;
+    /// After the end: the socket's last words, and what the application has yet to read, which is in the connection.
+    fn linger(&mut self, now: Instant, ended: Instant, tools: &mut Tools) -> Turned {
+        let (closes, reads) = (ended + LINGER, ended + UNREAD);
+        let scratch = &mut tools.scratch;
+        let mut wire = self.wire.as_mut();
+        let open = wire.take_if(|wire| now < closes && !wire.linger(scratch));
+        let waits = !tools.shuts_down && now < reads && self.connection.unread_bytes() > 0;
         Turned {
-            again: !closed && self.wire.lingers_on(),
+            closed: open.is_none(),
+            over: open.is_none() && !waits,
+            deadline: Some(if open.is_some() { closes } else { reads }),
+            again: open.is_some_and(|wire| wire.lingers_on()),
             held_up: false,
-            over: closed && read,
-            deadline: Some(if closed { read_until } else { until }),
         }
     }
+}
+
+/// Gives events to the application and messages to the swarm; false if there was no room for all of these.
+fn hand_out<A: Application>(
+    now: Instant,
+    connection: &mut Connection,
+    application: &mut A,
+    to_swarm: &Mailbox<Report<A>>,
+) -> bool {
+    while let Some(event) = connection.poll_event() {
+        application.handle_event(now, connection, event);
+    }
+    let id = connection.id();
+    for _ in 0..to_swarm.room() {
+        let Some(message) = connection.poll_message() else {
+            return true;
+        };
+        // There is room, and nobody else takes it.
+        let _ = to_swarm.send(Report::Message(id, message));
+    }
+    // There was room for no more; whether there is more shows in its deadline, which is now. If it is now for another
+    // reason, the worst of it is one more turn.
+    let deadline = connection.poll_timeout();
+    deadline.is_none_or(|deadline| deadline > now)
 }
 
 pub(super) struct Worker<A: Application> {
@@ -189,6 +200,7 @@ impl<A: Application> Worker<A> {
             tools: Tools {
                 scratch: vec![0; SCRATCH],
                 spare: Vec::new(),
+                shuts_down: false,
             },
         }
     }
@@ -202,6 +214,10 @@ impl<A: Application> Worker<A> {
             self.desk.orders.take(&mut orders);
             for order in orders.drain(..) {
                 self.take(now, order);
+            }
+            if !self.tools.shuts_down && self.shared.shuts_down.load(Ordering::SeqCst) {
+                self.tools.shuts_down = true;
+                self.ready.extend(self.links.keys());
             }
             while let Some(id) = self.timers.pop_due(now) {
                 self.ready.insert(id);
@@ -237,11 +253,12 @@ impl<A: Application> Worker<A> {
         }
         for event in events.iter().filter(|event| event.token() != WAKE) {
             let id = connection(event.token());
-            if let Some(link) = self.links.get_mut(&id) {
+            let link = self.links.get_mut(&id);
+            if let Some(wire) = link.and_then(|link| link.wire.as_mut()) {
                 // Errors and hang-ups show in the next read or write.
                 let failed = event.is_error();
-                link.wire.readable |= event.is_readable() || event.is_read_closed() || failed;
-                link.wire.writable |= event.is_writable() || event.is_write_closed() || failed;
+                wire.readable |= event.is_readable() || event.is_read_closed() || failed;
+                wire.writable |= event.is_writable() || event.is_write_closed() || failed;
                 self.ready.insert(id);
             }
         }
@@ -261,9 +278,9 @@ impl<A: Application> Worker<A> {
                     Box::new(Link {
                         connection: start.start(now),
                         application,
-                        wire: Wire::new(socket),
+                        wire: Some(Wire::new(socket)),
                         under_way,
-                        lingers: None,
+                        ended: None,
                     }),
                 );
             }
@@ -301,11 +318,13 @@ impl<A: Application> Worker<A> {
         let id = link.connection.id();
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
-        if let Err(error) = registry.register(&mut link.wire.socket, token(id), interest) {
-            link.connection.handle_lost(now, error.to_string());
+        if let Some(wire) = &mut link.wire {
+            if let Err(error) = registry.register(&mut wire.socket, token(id), interest) {
+                link.connection.handle_lost(now, error.to_string());
+            }
+            // Readiness told elsewhere is told here no more.
+            (wire.readable, wire.writable) = (true, true);
         }
-        // Readiness told elsewhere is told here no more.
-        (link.wire.readable, link.wire.writable) = (true, true);
         self.links.insert(id, link);
         self.ready.insert(id);
     }
@@ -315,7 +334,9 @@ impl<A: Application> Worker<A> {
         self.ready.remove(&id);
         self.held_up.remove(&id);
         let mut link = self.links.remove(&id)?;
-        let _ = self.poll.registry().deregister(&mut link.wire.socket);
+        if let Some(wire) = &mut link.wire {
+            let _ = self.poll.registry().deregister(&mut wire.socket);
+        }
         Some(link)
     }
 
@@ -328,6 +349,11 @@ impl<A: Application> Worker<A> {
             self.remove(id);
             self.parting.push_back(Report::Closed(id));
             return;
+        }
+        if turned.closed
+            && let Some(mut wire) = link.wire.take()
+        {
+            let _ = self.poll.registry().deregister(&mut wire.socket);
         }
         self.timers.set_or_clear(id, turned.deadline);
         if turned.again {

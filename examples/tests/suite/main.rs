@@ -7,3 +7,7 @@ mod loops;
 mod messages;
 mod nodes;
 mod programs;
+mod socket;
+mod unread;
+#[cfg(target_os = "linux")]
+mod wakes;
