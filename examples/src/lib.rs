@@ -28,7 +28,7 @@
 //! | back-pressure from the network | `poll_transmit` is called only when the last bytes are written; meanwhile the streams' send queues fill, and `Stream::write` says `Blocked` until `Event::Writable` |
 //! | timers | one: the earliest of `poll_timeout` and the loop's own deadlines |
 //! | shutdown | `shutdown`; the loop goes on until `Event::ShutdownComplete`, which comes when `handle_closed` was called for each connection, that is when its last bytes are written and its socket is gone |
-//! | a peer that leaves first | what it sent can still be read: the socket goes at once, but while `Connection::unread_bytes` says that something is left, `handle_closed` waits, 10 s at most, and not at all while the node shuts down |
+//! | a peer that leaves first | what it sent can still be read: the socket goes at once, but while `Connection::is_unread` says that something is left, `handle_closed` waits, 10 s at most, and not at all while the node shuts down |
 //!
 //! None of the loops looks names up: `handle_unsupported` answers `Action::Resolve`. Ask a resolver on a thread of its own, and
 //! give what it finds to `Swarm::handle_resolved`.

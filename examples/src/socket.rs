@@ -367,8 +367,8 @@ impl Unread {
         let before = self.0.len();
         let shuts_down = node.swarm().is_shutting_down();
         self.0.retain(|id, until| {
-            let unread = node.connection(*id).map_or(0, Connection::unread_bytes);
-            let waits = unread > 0 && !shuts_down && now < *until;
+            let unread = node.connection(*id).is_some_and(Connection::is_unread);
+            let waits = unread && !shuts_down && now < *until;
             if !waits {
                 node.handle_closed(now, *id);
             }

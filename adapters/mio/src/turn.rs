@@ -513,10 +513,8 @@ impl<P: Protocol, T: Transport> Host<P, T> {
     /// for a moment: a socket closed with bytes unread, or to which more are sent, is reset, and a reset may overtake the last
     /// words.
     fn close_link(&mut self, now: Instant, connection: ConnectionId) {
-        let unread = self.node.connection(connection);
-        let unread = unread.map_or(0, drywire::connection::Connection::unread_bytes);
-        if unread > 0 && !self.swarm().is_shutting_down() {
-            self.unread.insert(connection, unread);
+        if let Some(left) = self.unread(connection) {
+            self.unread.insert(connection, left);
             self.timers.set(Timer::Unread(connection), now + UNREAD);
         } else {
             self.node.handle_closed(now, connection);
@@ -668,13 +666,20 @@ impl<P: Protocol, T: Transport> Host<P, T> {
     }
 
     fn check_unread(&mut self, now: Instant, connection: ConnectionId) {
-        let left = self.node.connection(connection);
-        let left = left.map_or(0, drywire::connection::Connection::unread_bytes);
-        if left == 0 || self.swarm().is_shutting_down() {
-            self.give_up_unread(now, connection);
-        } else if self.unread.insert(connection, left) != Some(left) {
-            self.timers.set(Timer::Unread(connection), now + UNREAD);
+        match self.unread(connection) {
+            None => self.give_up_unread(now, connection),
+            Some(left) if self.unread.insert(connection, left) != Some(left) => {
+                self.timers.set(Timer::Unread(connection), now + UNREAD);
+            }
+            Some(_) => {}
         }
+    }
+
+    /// How many bytes a connection has that may still be read; with none left, perhaps an end.
+    fn unread(&self, connection: ConnectionId) -> Option<usize> {
+        let held = self.node.connection(connection)?;
+        let waits = held.is_unread() && !self.swarm().is_shutting_down();
+        waits.then(|| held.unread_bytes())
     }
 
     fn give_up_unread(&mut self, now: Instant, connection: ConnectionId) {

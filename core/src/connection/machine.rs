@@ -275,8 +275,19 @@ impl Connection {
         matches!(self.phase, Phase::Established)
     }
 
-    /// Bytes that have arrived on its streams and were not read. They can be read after the end, too: while there are any,
-    /// a host that still has somebody to read them keeps the object.
+    /// Whether streams of the host have bytes, or the peer's end, that were not read. They can be read after the end of the
+    /// connection, too: while there are any, a host that still has somebody to read them keeps the object. The cost grows with
+    /// the number of streams.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.session.iter().any(|(place, stream)| {
+            let extra = &stream.extra;
+            let of_host = matches!(extra.owner, super::table::StreamOwner::Host) && !extra.detached;
+            of_host && (stream.readable() > 0 || (self.is_at_end(place) && !extra.end_seen))
+        })
+    }
+
+    /// Bytes that have arrived on its streams and were not read.
     #[must_use]
     pub const fn unread_bytes(&self) -> usize {
         self.session.held_bytes()

@@ -272,8 +272,8 @@ impl Handle {
     /// Whether streams hold what nobody has read, and it can still be waited for.
     pub(crate) fn unread(&self, connection: u64) -> bool {
         let connection = self.node.connection(ConnectionId::new(connection));
-        let unread = connection.map_or(0, Connection::unread_bytes);
-        unread > 0 && !self.node.swarm().is_shutting_down()
+        let unread = connection.is_some_and(Connection::is_unread);
+        unread && !self.node.swarm().is_shutting_down()
     }
 
     pub(crate) fn handle_closed(&mut self, now: Instant, connection: u64) {

@@ -130,7 +130,7 @@ impl<A: Application> Link<A> {
         let scratch = &mut tools.scratch;
         let mut wire = self.wire.as_mut();
         let open = wire.take_if(|wire| now < closes && !wire.linger(scratch));
-        let waits = !tools.shuts_down && now < reads && self.connection.unread_bytes() > 0;
+        let waits = !tools.shuts_down && now < reads && self.connection.is_unread();
         Turned {
             closed: open.is_none(),
             over: open.is_none() && !waits,

@@ -378,10 +378,10 @@ mod workers {
     #[test]
     fn a_slow_application_reads_everything_although_its_peer_has_gone() {
         let server = a_server_without_its_peer();
-        // It goes with the last byte, so that is where it is asked.
+        // It goes with the end, so that is where it is asked.
         let read = |here: Here<'_, Slow>| {
             here.application.read_of(here.connection);
-            let all = here.connection.unread_bytes() == 0;
+            let all = !here.connection.is_unread();
             if all {
                 here.application.assert_all();
             }
