@@ -10,6 +10,7 @@
 )]
 
 mod common;
+mod examples;
 mod names;
 mod tokens;
 mod turns;
