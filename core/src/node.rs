@@ -674,7 +674,11 @@ impl<P: Protocol> Node<P> {
             return Some(NodeAction::Transmit(connection));
         }
         // Whoever closes it gets no events of it any more.
-        let told = |id: &&ConnectionId| !self.eventful.contains(id);
+        let connections = &self.connections;
+        let told = |id: &&ConnectionId| {
+            let held = connections.get(*id);
+            held.is_none_or(|held| !held.connection.has_events())
+        };
         let over = self.closed.iter().find(told).copied()?;
         self.closed.remove(&over);
         Some(NodeAction::Close(over))

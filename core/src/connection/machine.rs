@@ -527,6 +527,12 @@ impl Connection {
         Some(event)
     }
 
+    /// Whether [`poll_event`](Self::poll_event) has something to say.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// A stream, to read and write it; `None` if there is no such stream (any more).
     pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
         let place = self.place_of(id)?;

@@ -64,13 +64,15 @@ pub fn has_bug(number: u32) -> bool {
 "#;
 
 /// What is copied: all that the members of the workspace need to be built.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 10] = [
     "Cargo.toml",
     "Cargo.lock",
     "README.md",
     "core",
     "adapters",
+    "benches/hosts",
     "benches/micro",
+    "examples",
     "fuzz/bodies",
     "tests",
 ];

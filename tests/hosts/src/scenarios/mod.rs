@@ -125,10 +125,12 @@ impl<N: Node> Pair<N> {
     }
 }
 
-/// Sends everything back.
+/// Sends everything back. Its tasks are counted among what is alive.
 pub(crate) async fn serve_echo<L: Place>(place: &L, node: &L::Node) {
     let (mut incoming, spawning) = (node.accept(ECHO).await.unwrap(), place.clone());
+    let alive = place.trouble().alive();
     place.spawn(async move {
+        let _alive = alive;
         while let Some((_, mut stream)) = incoming.next().await {
             spawning.spawn(async move {
                 let mut buffer = vec![0; 8 * 1024];

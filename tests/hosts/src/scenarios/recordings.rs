@@ -1,6 +1,6 @@
 //! What goes in and out of the machines, written down and run again.
 
-use super::{ECHO, anywhere, exchange, pattern, serve_echo};
+use super::{ECHO, anywhere, exchange, pattern, serve_echo, until};
 use crate::{
     node::{Node as _, Place},
     protocols::{Protocols, config},
@@ -46,7 +46,11 @@ pub async fn recordings_are_replayed<L: Place>(place: L) {
     client.shutdown().await;
     server.shutdown().await;
     drop((client, server));
-    // What still goes on behind the last word is no part of it.
+    // Whatever still goes on behind the last word would be cut in the middle.
+    until(&place, "nothing goes on", || async {
+        place.trouble().count() == 0
+    })
+    .await;
     recorder.finish().unwrap();
     let report = RecordingFile::open(&path).unwrap().replay(Same);
     let _ = fs::remove_file(&path);
