@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use core::{
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr},
-    task::{Context, Poll},
+    pin::Pin,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 use drywire::{
@@ -21,7 +22,10 @@ use drywire::{
     time::{Instant, UnixTime},
 };
 use drywire_engine::{Host, IncomingStreams, Listener, Pipe, Runtime, Timer};
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 /// A runtime as a place of nodes.
 #[derive(Clone)]
@@ -36,6 +40,7 @@ impl<R: Runtime> EnginePlace<R> {
             runtime: Troubled {
                 runtime,
                 trouble: Trouble::default(),
+                kill: Arc::default(),
             },
         }
     }
@@ -45,7 +50,10 @@ impl<R: Runtime> Place for EnginePlace<R> {
     type Node = EngineNode;
 
     fn node(&self, config: Config) -> EngineNode {
-        let builder = Host::builder(self.runtime.clone(), Protocols::default());
+        let mut runtime = self.runtime.clone();
+        runtime.kill = Arc::default();
+        let kill = runtime.kill.clone();
+        let builder = Host::builder(runtime, Protocols::default());
         let host = builder.config(config).start().unwrap();
         let counts = Arc::new(Counts::default());
         let (mut events, counting) = (host.events(8192), counts.clone());
@@ -54,7 +62,16 @@ impl<R: Runtime> Place for EnginePlace<R> {
                 counting.count(&event);
             }
         });
-        EngineNode { host, counts }
+        EngineNode { host, counts, kill }
+    }
+
+    fn kill(&self, node: &EngineNode) {
+        let tasks = {
+            let mut kill = node.kill.lock().unwrap();
+            kill.done = true;
+            core::mem::take(&mut kill.tasks)
+        };
+        tasks.into_iter().for_each(Waker::wake);
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
@@ -78,6 +95,44 @@ impl<R: Runtime> Place for EnginePlace<R> {
 pub struct EngineNode {
     host: Host<Protocols>,
     counts: Arc<Counts>,
+    kill: Arc<Mutex<Kill>>,
+}
+
+/// Ends all tasks of a node.
+#[derive(Default)]
+struct Kill {
+    done: bool,
+    /// One for each task that ever ran.
+    tasks: Vec<Waker>,
+}
+
+/// A task that can be ended from outside.
+struct Mortal<F> {
+    task: Option<Pin<Box<F>>>,
+    kill: Arc<Mutex<Kill>>,
+    is_known: bool,
+}
+
+impl<F: Future<Output = ()>> Future for Mortal<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let done = {
+            let mut kill = self.kill.lock().unwrap();
+            if !self.is_known {
+                kill.tasks.push(cx.waker().clone());
+            }
+            kill.done
+        };
+        self.is_known = true;
+        if done {
+            self.task = None;
+        }
+        match &mut self.task {
+            Some(task) => task.as_mut().poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
 }
 
 impl Node for EngineNode {
@@ -165,6 +220,7 @@ impl Incoming for IncomingStreams {
 pub struct Troubled<R> {
     runtime: R,
     trouble: Trouble,
+    kill: Arc<Mutex<Kill>>,
 }
 
 impl<R: Runtime> Runtime for Troubled<R> {
@@ -177,6 +233,11 @@ impl<R: Runtime> Runtime for Troubled<R> {
         F: Future<Output = ()> + Send + 'static,
     {
         let alive = self.trouble.alive();
+        let task = Mortal {
+            task: Some(Box::pin(task)),
+            kill: self.kill.clone(),
+            is_known: false,
+        };
         self.runtime.spawn(async move {
             task.await;
             drop(alive);

@@ -51,6 +51,10 @@ impl Place for MioPlace {
         MioNode::start(event_loop, self.trouble.alive())
     }
 
+    fn kill(&self, node: &MioNode) {
+        node.0.tell(Box::new(|thread| thread.killed = true));
+    }
+
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
         tokio::time::sleep(duration)
     }
@@ -74,6 +78,8 @@ struct Thread {
     answers: Answers,
     /// Its last handle is gone.
     dropped: bool,
+    /// It is to end at once.
+    killed: bool,
 }
 
 /// A handle of a host on its thread.
@@ -128,9 +134,12 @@ impl MioNode {
             lines: Lines::new(accepting, call),
             answers,
             dropped: false,
+            killed: false,
         };
+        let accepting = handle.accepting.clone();
         thread::spawn(move || {
             thread.run(&commands);
+            accepting.lock().unwrap().clear();
             drop(alive);
         });
         Self(handle)
@@ -154,6 +163,9 @@ impl Thread {
         loop {
             while let Ok(command) = commands.try_recv() {
                 command(&mut self);
+            }
+            if self.killed {
+                return;
             }
             while let Some(event) = self.event_loop.host().poll_event() {
                 self.handle(event);

@@ -33,6 +33,9 @@ pub trait Place: Clone + Send + Sync + 'static {
     /// A new node.
     fn node(&self, config: Config) -> Self::Node;
 
+    /// Ends a node at once, as if the thread or the runtime it is on were gone: nobody says goodbye.
+    fn kill(&self, node: &Self::Node);
+
     /// Lets some time pass.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static;
 

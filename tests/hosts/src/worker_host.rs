@@ -29,7 +29,7 @@ use futures::channel::oneshot;
 use mio::net::{TcpListener, TcpStream};
 use std::{
     io,
-    sync::{Arc, Mutex, OnceLock, Weak},
+    sync::{Arc, Mutex, Weak},
     thread,
 };
 
@@ -44,6 +44,10 @@ impl Place for WorkerPlace {
 
     fn node(&self, config: Config) -> WorkerNode {
         WorkerNode::start(config, &self.trouble)
+    }
+
+    fn kill(&self, node: &WorkerNode) {
+        node.0.end(drop);
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + 'static {
@@ -88,7 +92,7 @@ pub struct WorkerNode(Arc<Handle>);
 
 struct Handle {
     peer: PeerId,
-    host: OnceLock<WorkerHost<Protocols, Bridged>>,
+    host: Mutex<Option<Arc<WorkerHost<Protocols, Bridged>>>>,
     accepting: Accepting,
     answers: Arc<Mutex<Answers>>,
     counts: Arc<Counts>,
@@ -96,18 +100,37 @@ struct Handle {
 }
 
 impl Handle {
-    fn host(&self) -> &WorkerHost<Protocols, Bridged> {
-        self.host.get().expect("it was started")
-    }
-
-    /// Tries until there is room for one more command.
+    /// Tries until there is room for one more command. Nothing happens once it has ended.
     fn tell(
         &self,
         mut command: impl FnMut(&WorkerHost<Protocols, Bridged>) -> Result<(), NotTaken>,
     ) {
-        while command(self.host()) == Err(NotTaken::Full) {
-            thread::sleep(Duration::from_millis(1));
+        let host = self.host.lock().unwrap().clone();
+        if let Some(host) = host {
+            while command(&host) == Err(NotTaken::Full) {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
+    }
+
+    /// Ends it on another thread, as whoever calls this may be one of its own.
+    fn end(&self, end: impl FnOnce(WorkerHost<Protocols, Bridged>) + Send + 'static) {
+        let host = self.host.lock().unwrap().take();
+        let alive = self.alive.lock().unwrap().take();
+        self.accepting.lock().unwrap().clear();
+        let Some(mut host) = host else { return };
+        thread::spawn(move || {
+            // Somebody may be telling it something.
+            let host = loop {
+                match Arc::try_unwrap(host) {
+                    Ok(host) => break host,
+                    Err(shared) => host = shared,
+                }
+                thread::sleep(Duration::from_millis(1));
+            };
+            end(host);
+            drop(alive);
+        });
     }
 
     fn pump(&self, connection: ConnectionId, stream: StreamId) {
@@ -127,15 +150,10 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Some(host) = self.host.take() {
-            let alive = self.alive.lock().unwrap().take();
+        self.end(|host| {
             let _ = host.shutdown();
-            // Whoever drops it may be one of its threads.
-            thread::spawn(move || {
-                host.join().unwrap();
-                drop(alive);
-            });
-        }
+            host.join().unwrap();
+        });
     }
 }
 
@@ -146,7 +164,7 @@ impl WorkerNode {
         let (answers, accepting) = (Answers::default(), Accepting::default());
         let handle = Arc::new(Handle {
             peer: keypair.peer_id(),
-            host: OnceLock::new(),
+            host: Mutex::default(),
             accepting: accepting.clone(),
             counts: answers.counts.clone(),
             answers: Arc::new(Mutex::new(answers)),
@@ -176,7 +194,7 @@ impl WorkerNode {
                 answers.handle(event);
             },
         );
-        let _ = handle.host.set(host.unwrap());
+        *handle.host.lock().unwrap() = Some(Arc::new(host.unwrap()));
         Self(handle)
     }
 

@@ -68,6 +68,43 @@ pub async fn shutting_down_in_the_middle_of_everything<L: Place>(place: L) {
     pair.client.shutdown().await;
 }
 
+/// A node whose thread is gone says no goodbye: its peers notice all the same, and nobody waits for ever, there or here.
+pub async fn ending_at_once<L: Place>(place: L) {
+    let pair = Pair::with_echo(&place).await;
+    let mut incoming = pair.server.accept(SINK).await.unwrap();
+    let (mut stream, data) = (pair.open().await, pattern(2, 10_000));
+    stream.write_all(&data).await.unwrap();
+    let mut back = vec![0; 10_000];
+    stream.read_exact(&mut back).await.unwrap();
+    assert!(back == data);
+    place.kill(&pair.server);
+    // What was read before was right; now there is an error or an end, and soon.
+    while let Ok(1..) = stream.read(&mut back).await {}
+    until(&place, "the client knows", || async {
+        pair.client.connections().await == 0
+    })
+    .await;
+    assert!(pair.client.dial(pair.address.clone()).await.is_err());
+    assert!(incoming.next().await.is_none());
+    assert!(pair.server.listen(super::anywhere()).await.is_err());
+    drop((stream, incoming));
+
+    // The other way round, and with another server.
+    let server = place.node(crate::config());
+    let address = server.listen(super::anywhere()).await.unwrap();
+    pair.client.dial(address).await.unwrap();
+    until(&place, "the server knows of the connection", || async {
+        server.connections().await == 1
+    })
+    .await;
+    place.kill(&pair.client);
+    until(&place, "the server knows of the end", || async {
+        server.connections().await == 0
+    })
+    .await;
+    server.shutdown().await;
+}
+
 /// Nobody has shut it down, and its peer hears of the end all the same.
 pub async fn a_dropped_node_ends_by_itself<L: Place>(place: L) {
     let Pair { client, server, .. } = Pair::new(&place).await;

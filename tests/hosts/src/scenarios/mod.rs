@@ -7,7 +7,7 @@ mod recordings;
 mod streams;
 
 pub use ends::{
-    a_dropped_node_ends_by_itself, shutting_down_delivers_what_was_finished,
+    a_dropped_node_ends_by_itself, ending_at_once, shutting_down_delivers_what_was_finished,
     shutting_down_in_the_middle_of_everything,
 };
 pub use failures::{

@@ -55,6 +55,7 @@ macro_rules! suite {
             scenario!($on, shutting_down_delivers_what_was_finished);
             scenario!($on, shutting_down_in_the_middle_of_everything);
             scenario!($on, a_dropped_node_ends_by_itself);
+            scenario!($on, ending_at_once);
             scenario!($on, requests_and_responses);
             scenario!($on, records_of_a_dht);
             scenario!($on, recordings_are_replayed);
