@@ -117,7 +117,6 @@ pub struct Host<P: Protocol> {
     paused: BTreeSet<ConnectionId>,
     /// Connections that wait for nothing but their readers.
     unread: Unread,
-    accept_paused: bool,
     commands: Receiver<Command<P>>,
     sender: SyncSender<Command<P>>,
     scratch: Vec<u8>,
@@ -190,7 +189,6 @@ impl<P: Protocol> Host<P> {
             ready: BTreeSet::new(),
             paused: BTreeSet::new(),
             unread: Unread::new(),
-            accept_paused: false,
             commands,
             sender,
             scratch: vec![0; SCRATCH],
@@ -408,9 +406,9 @@ impl<P: Protocol> Host<P> {
                 let update = ListenerUpdate::Closed(None);
                 self.node.handle_listener(now, listener, update);
             }
-            NodeAction::Swarm(Action::PauseAccept) => self.accept_paused = true,
+            // The swarm is asked before each.
+            NodeAction::Swarm(Action::PauseAccept) => {}
             NodeAction::Swarm(Action::ResumeAccept) => {
-                self.accept_paused = false;
                 let tokens = self.listeners.values().map(|listening| listening.token);
                 self.ready.extend(tokens);
             }
@@ -493,7 +491,7 @@ impl<P: Protocol> Host<P> {
                 return;
             };
             let rests = self.timers.get(Timer::Accept(id)).is_some();
-            if !listening.readable || self.accept_paused || rests {
+            if !listening.readable || !self.node.swarm().is_accepting() || rests {
                 return;
             }
             match listening.socket.accept() {

@@ -61,7 +61,6 @@ pub struct Host<P: Protocol> {
     unread: Unread,
     /// Who was served last.
     last: Option<ConnectionId>,
-    accept_paused: bool,
     finished: bool,
     scratch: Vec<u8>,
     spare: Vec<u8>,
@@ -78,7 +77,6 @@ impl<P: Protocol> Host<P> {
             lingering: Timers::new(),
             unread: Unread::new(),
             last: None,
-            accept_paused: false,
             finished: false,
             scratch: vec![0; SCRATCH],
             spare: Vec::new(),
@@ -223,8 +221,8 @@ impl<P: Protocol> Host<P> {
                 let update = ListenerUpdate::Closed(None);
                 self.node.handle_listener(now, listener, update);
             }
-            NodeAction::Swarm(Action::PauseAccept) => self.accept_paused = true,
-            NodeAction::Swarm(Action::ResumeAccept) => self.accept_paused = false,
+            // The swarm is asked before each.
+            NodeAction::Swarm(Action::PauseAccept | Action::ResumeAccept) => {}
             NodeAction::Swarm(other) => self.node.handle_unsupported(now, other),
             // Of a later version of the core.
             _ => {}
@@ -251,11 +249,11 @@ impl<P: Protocol> Host<P> {
     }
 
     fn accept(&mut self, now: Instant) {
-        if self.accept_paused {
-            return;
-        }
         for (id, listener) in &self.listeners {
             for _ in 0..ACCEPTS {
+                if !self.node.swarm().is_accepting() {
+                    return;
+                }
                 let (socket, remote) = match listener.accept() {
                     Ok(accepted) => accepted,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,

@@ -102,7 +102,6 @@ pub struct Host<P: Protocol, T: Transport = Tcp> {
     pub(crate) unread: BTreeMap<ConnectionId, usize>,
     pub(crate) lookups: VecDeque<(ResolveId, String, LookupKind)>,
     pub(crate) timers: Timers<Timer>,
-    pub(crate) accepting: bool,
     pub(crate) turn: Turn,
     /// When the swarm is to be told the calendar again, if anything happens then at all.
     pub(crate) calendar_due: Instant,
@@ -141,7 +140,6 @@ impl<P: Protocol, T: Transport> Host<P, T> {
             unread: BTreeMap::new(),
             lookups: VecDeque::new(),
             timers: Timers::new(),
-            accepting: true,
             turn: Turn::default(),
             calendar_due: Instant::ZERO,
             scratch: vec![0; READ_BUDGET].into_boxed_slice(),

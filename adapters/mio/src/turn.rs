@@ -180,8 +180,8 @@ impl<P: Protocol, T: Transport> Host<P, T> {
             let Some((slot, listening)) = self.slots.get_mut(key).and_then(listening) else {
                 return;
             };
-            let may = self.accepting && self.node.swarm().is_accepting();
-            if !may || listening.resting || !*slot {
+            // The swarm pauses in the middle of a batch, too.
+            if !self.node.swarm().is_accepting() || listening.resting || !*slot {
                 return;
             }
             if full {
@@ -629,9 +629,9 @@ impl<P: Protocol, T: Transport> Host<P, T> {
             Action::Resolve { lookup, name, kind } => {
                 self.lookups.push_back((lookup, name, kind));
             }
-            Action::PauseAccept => self.accepting = false,
+            // It is asked before each.
+            Action::PauseAccept => {}
             Action::ResumeAccept => {
-                self.accepting = true;
                 let keys: Vec<usize> = self.listeners.values().copied().collect();
                 for key in keys {
                     self.enqueue(key);

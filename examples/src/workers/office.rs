@@ -110,7 +110,6 @@ pub(super) struct Office<P: Protocol, A> {
     timers: Timers<Timer>,
     /// Sources with something to do in the next turn.
     ready: BTreeSet<Token>,
-    accept_paused: bool,
     finished: bool,
     sockets: Box<dyn Sockets>,
 }
@@ -141,7 +140,6 @@ impl<P: Protocol, A: Application> Office<P, A> {
             dials: BTreeMap::new(),
             timers: Timers::new(),
             ready: BTreeSet::new(),
-            accept_paused: false,
             finished: false,
             sockets: Box::new(Tcp),
         }
@@ -393,9 +391,9 @@ impl<P: Protocol, A: Application> Office<P, A> {
                 let update = ListenerUpdate::Closed(None);
                 self.swarm.handle_listener(now, listener, update);
             }
-            Action::PauseAccept => self.accept_paused = true,
+            // The swarm is asked before each.
+            Action::PauseAccept => {}
             Action::ResumeAccept => {
-                self.accept_paused = false;
                 let tokens = self.listeners.values().map(|listening| listening.token);
                 self.ready.extend(tokens);
             }
@@ -452,7 +450,7 @@ impl<P: Protocol, A: Application> Office<P, A> {
                 return;
             };
             let rests = self.timers.get(Timer::Accept(id)).is_some();
-            if !listening.readable || self.accept_paused || rests {
+            if !listening.readable || !self.swarm.is_accepting() || rests {
                 return;
             }
             match self.sockets.accept(&listening.socket) {
